@@ -1,0 +1,16 @@
+"""Admin pages of accounts."""
+
+from accounts.admin.account import AccountAdmin, MemberAdmin
+from accounts.admin.ledger import CreditLotAdmin, LedgerAccountAdmin, LedgerEntryAdmin
+from accounts.admin.subscription import SubscriptionAdmin
+from accounts.admin.test_clock import TestClockAdmin
+
+__all__ = [
+    "AccountAdmin",
+    "CreditLotAdmin",
+    "LedgerAccountAdmin",
+    "LedgerEntryAdmin",
+    "MemberAdmin",
+    "SubscriptionAdmin",
+    "TestClockAdmin",
+]

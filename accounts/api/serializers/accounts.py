@@ -1,0 +1,133 @@
+"""Accounts and members as callers send and see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.api.serializers.strict import StrictSerializer
+from accounts.models import Account, AccountStatus, Member, MemberRole, Tier
+from billing_site.api.fields import CurrencyField, MetadataField, TimestampField
+
+
+class AddressInput(StrictSerializer):
+    """Parts that are left out stay as they are."""
+
+    line1 = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    line2 = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    city = serializers.CharField(required=False, allow_blank=True, max_length=100)
+    state = serializers.CharField(
+        required=False, allow_blank=True, max_length=100, help_text="Region or province code."
+    )
+    postal_code = serializers.CharField(required=False, allow_blank=True, max_length=20)
+    country = serializers.CharField(required=False, allow_blank=True, max_length=2, help_text="ISO 3166-1 alpha-2.")
+
+
+class ProfileInput(StrictSerializer):
+    """What both opening and changing an account take."""
+
+    email = serializers.EmailField(required=False, allow_blank=True, max_length=254)
+    phone = serializers.CharField(required=False, allow_blank=True, max_length=50)
+    company = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    address = AddressInput(required=False)
+    tax_id = serializers.CharField(required=False, allow_blank=True, max_length=50)
+    timezone = serializers.CharField(
+        required=False, max_length=64, help_text="IANA zone whose midnights bound periods; UTC unless given."
+    )
+    metadata = MetadataField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Lift the parts of the address to where the account keeps them."""
+        return {**{name: value for name, value in attrs.items() if name != "address"}, **attrs.get("address", {})}
+
+
+class AccountCreateInput(ProfileInput):
+    name = serializers.CharField(max_length=255)
+    external_id = serializers.CharField(
+        required=False, max_length=255, help_text="Unique handle; public callers default to their token's subject."
+    )
+    org_id = serializers.CharField(required=False, max_length=100)
+    currency = CurrencyField(default="usd")
+    owner_user_id = serializers.CharField(required=False, max_length=255, help_text="Internal callers only.")
+
+
+class AccountUpdateInput(ProfileInput):
+    needs_one = True
+
+    name = serializers.CharField(required=False, max_length=255)
+    currency = CurrencyField(required=False, help_text="Fixed once money was booked.")
+    tier = serializers.ChoiceField(required=False, choices=Tier.choices, help_text="Internal callers only.")
+
+
+class AccountQuery(serializers.Serializer[dict[str, Any]]):
+    external_id = serializers.CharField(required=False, max_length=255, help_text="Exact match, in any case.")
+    org_id = serializers.CharField(required=False, max_length=100)
+    email = serializers.EmailField(required=False, max_length=254)
+    status = serializers.ChoiceField(required=False, choices=AccountStatus.choices)
+
+
+class AddressSerializer(serializers.Serializer[Account]):
+    line1 = serializers.CharField()
+    line2 = serializers.CharField()
+    city = serializers.CharField()
+    state = serializers.CharField()
+    postal_code = serializers.CharField()
+    country = serializers.CharField()
+
+
+class AccountSerializer(serializers.Serializer[Account]):
+    id = serializers.CharField(source="public_id")
+    external_id = serializers.CharField(allow_null=True)
+    org_id = serializers.CharField()
+    org_name = serializers.CharField()
+    name = serializers.CharField()
+    email = serializers.CharField()
+    phone = serializers.CharField()
+    company = serializers.CharField()
+    address = AddressSerializer(source="*")
+    tax_id = serializers.CharField()
+    currency = serializers.CharField()
+    timezone = serializers.CharField()
+    tier = serializers.ChoiceField(choices=Tier.choices)
+    status = serializers.ChoiceField(choices=AccountStatus.choices)
+    role = serializers.ChoiceField(
+        choices=MemberRole.choices,
+        source="caller_role",
+        required=False,
+        help_text="The caller's own role; absent for internal callers.",
+    )
+    metadata = MetadataField()
+    created_at = TimestampField()
+    updated_at = TimestampField()
+
+    def to_representation(self, instance: Account) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        if shown.get("role") is None:
+            shown.pop("role", None)
+        return shown
+
+
+class MemberAddInput(StrictSerializer):
+    user_id = serializers.CharField(required=False, max_length=255, help_text="Token subject; this or `email`.")
+    email = serializers.EmailField(required=False, max_length=254)
+    name = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    role = serializers.ChoiceField(choices=MemberRole.choices, default=MemberRole.MEMBER)
+
+
+class MemberRoleInput(StrictSerializer):
+    role = serializers.ChoiceField(choices=MemberRole.choices)
+
+
+class MemberSerializer(serializers.Serializer[Member]):
+    id = serializers.CharField(source="public_id")
+    user_id = serializers.CharField()
+    email = serializers.CharField()
+    name = serializers.CharField()
+    role = serializers.ChoiceField(choices=MemberRole.choices)
+    added_at = TimestampField()
+
+
+class DeletedSerializer(serializers.Serializer[dict[str, Any]]):
+    id = serializers.CharField()
+    deleted = serializers.BooleanField(help_text="Always true.")

@@ -1,0 +1,109 @@
+"""Balances, movements and deposits as callers send and see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.api.serializers.strict import StrictSerializer
+from accounts.models import LedgerEntry
+from accounts.queries.ledger import Balance, Movement
+from billing_site.api.fields import (
+    AccountRefField,
+    CurrencyField,
+    MetadataField,
+    MoneyField,
+    SignedMoneyField,
+    TimestampField,
+)
+from billing_site.api.params import ACCOUNT_SYNONYMS
+
+MOVEMENT_TYPES = ("deposit", "withdraw", "transfer", "hold", "hold_removed")
+ACCOUNT_HELP = "Id or external id; public callers default to their own account."
+
+
+class BalanceAllQuery(serializers.Serializer[dict[str, Any]]):
+    account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
+
+
+class BalanceQuery(BalanceAllQuery):
+    currency = CurrencyField(default="usd")
+
+
+class TransactionQuery(BalanceAllQuery):
+    limit = serializers.IntegerField(default=100, min_value=1, max_value=1000)
+    offset = serializers.IntegerField(default=0, min_value=0, max_value=2**31 - 1)
+    currency = CurrencyField(required=False)
+
+
+class CurrencyBalanceSerializer(serializers.Serializer[Balance]):
+    currency = serializers.CharField()
+    balance = SignedMoneyField(help_text="Posted; below zero when usage was charged past it.")
+    holds = MoneyField()
+    available = MoneyField(help_text="Balance less holds, never below zero.")
+
+
+class BalanceSerializer(CurrencyBalanceSerializer):
+    account_id = serializers.CharField()
+
+
+class BalanceAllSerializer(serializers.Serializer[dict[str, Any]]):
+    account_id = serializers.CharField()
+    balances = CurrencyBalanceSerializer(many=True)
+
+
+class TransactionSerializer(serializers.Serializer[Movement]):
+    id = serializers.CharField(source="entry.public_id")
+    type = serializers.ChoiceField(choices=MOVEMENT_TYPES)
+    amount = MoneyField()
+    currency = serializers.CharField()
+    tags = serializers.CharField(source="entry.tags")
+    notes = serializers.CharField(source="entry.description")
+    metadata = MetadataField(source="entry.metadata")
+    created_at = TimestampField()
+    expires_at = TimestampField(source="entry.expires_at", allow_null=True)
+
+
+class TransactionPageSerializer(serializers.Serializer[dict[str, Any]]):
+    transactions = TransactionSerializer(many=True, help_text="Newest first.")
+    count = serializers.IntegerField(help_text="How many there are in all.")
+    account_id = serializers.CharField()
+
+
+class DepositInput(StrictSerializer):
+    also_known = ACCOUNT_SYNONYMS
+
+    account = AccountRefField(required=False, help_text="Id or external id. Needed.")
+    amount = MoneyField(positive=True)
+    currency = CurrencyField(default="usd")
+    notes = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+    tags = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        help_text="Separated by commas or spaces. `promotion` marks money given away, which is never paid out.",
+    )
+    expires_in = serializers.IntegerField(required=False, min_value=0, max_value=36_500, help_text="Days; 0 is never.")
+    expires_at = TimestampField(required=False, end=True, help_text="Instead of `expires_in`.")
+    metadata = MetadataField(required=False)
+
+
+class TransactionResultSerializer(serializers.Serializer[LedgerEntry]):
+    transaction_id = serializers.CharField(source="public_id")
+    account_id = serializers.CharField(source="account.public_id")
+    amount = serializers.SerializerMethodField()
+    currency = serializers.SerializerMethodField()
+    type = serializers.ChoiceField(choices=("deposit", "withdraw"))
+    tags = serializers.CharField()
+    expires_at = TimestampField(allow_null=True, help_text="When the credit lapses.")
+    original_transaction_id = serializers.SerializerMethodField(help_text="Refunds only.")
+
+    def get_amount(self, entry: LedgerEntry) -> int:
+        return int(self.context["amount"])
+
+    def get_currency(self, entry: LedgerEntry) -> str:
+        return str(self.context["currency"])
+
+    def get_original_transaction_id(self, entry: LedgerEntry) -> str | None:
+        return None

@@ -1,0 +1,43 @@
+"""
+Addresses of this app's operations.
+
+An account in a path may be an external id with slashes (`acme/alice`), so what follows it is matched first.
+"""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from accounts.api.views.accounts import AccountViewSet, MemberViewSet
+from accounts.api.views.events import EventViewSet
+from accounts.api.views.ledger import BalanceAllView, BalanceView, DepositView, TransactionView
+from accounts.api.views.subscriptions import SubscriptionViewSet
+
+urlpatterns = [
+    path("api/v1/billing/accounts", AccountViewSet.as_view({"get": "list", "post": "create"})),
+    path(
+        "api/v1/billing/accounts/<path:account_id>/members",
+        MemberViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path(
+        "api/v1/billing/accounts/<path:account_id>/members/<str:member_id>",
+        MemberViewSet.as_view({"patch": "partial_update", "delete": "destroy"}),
+    ),
+    path(
+        "api/v1/billing/accounts/<path:account_id>",
+        AccountViewSet.as_view({"get": "retrieve", "patch": "partial_update"}),
+    ),
+    path("api/v1/billing/balance", BalanceView.as_view()),
+    path("api/v1/billing/balance/all", BalanceAllView.as_view()),
+    path("api/v1/billing/transactions", TransactionView.as_view()),
+    path("api/v1/billing/deposit", DepositView.as_view()),
+    path("api/v1/billing/subscriptions", SubscriptionViewSet.as_view({"get": "list", "post": "create"})),
+    path("api/v1/billing/subscriptions/<str:subscription_id>", SubscriptionViewSet.as_view({"get": "retrieve"})),
+    path(
+        "api/v1/billing/tenants/<path:account_id>/subscriptions",
+        SubscriptionViewSet.as_view({"get": "list_of_account", "post": "create_for_account"}),
+    ),
+    path("api/v1/billing/tenants/<path:account_id>/subscription", SubscriptionViewSet.as_view({"get": "current"})),
+    path("api/v1/billing/events", EventViewSet.as_view({"get": "list"})),
+    path("api/v1/billing/events/<str:event_id>", EventViewSet.as_view({"get": "retrieve"})),
+]

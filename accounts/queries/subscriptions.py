@@ -1,0 +1,54 @@
+"""Subscriptions of accounts, with what rendering them needs."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Prefetch, Q, QuerySet
+
+from accounts.models import Account, Subscription, SubscriptionItem
+from billing_site.kernel.errors import DomainError
+from catalog.models import Product
+
+# What counts as the running subscription of an account: it gives access or will again.
+CURRENT_STATUSES = ("trialing", "active", "past_due", "paused")
+
+
+class SubscriptionNotFound(DomainError):
+    code, title, status = "subscription_not_found", "No such subscription for this account", 404
+
+
+def list_subscriptions(
+    accounts: QuerySet[Account], *, status: str | None = None, plan_key: str | None = None
+) -> QuerySet[Subscription]:
+    """Return the subscriptions of `accounts`, ended ones included."""
+    found = with_details(Subscription.objects.filter(account__in=accounts.order_by()))
+    if status is not None:
+        found = found.filter(status=status)
+    if plan_key is not None:
+        found = found.filter(plan_version__plan__key=plan_key)
+    return found
+
+
+def get_current_subscription(*, account: Account, product: str | None = None) -> Subscription:
+    """
+    Return the newest running subscription, optionally of one product (public id or key).
+
+    :raises SubscriptionNotFound: when none is trialing, active, past due or paused.
+    """
+    found = with_details(Subscription.objects.filter(account=account, status__in=CURRENT_STATUSES))
+    if product:
+        key: UUID | None = Product.parse_id(product)
+        found = found.filter(Q(product_id=key) if key is not None else Q(product__key=product.strip()))
+    newest = found.order_by("-id").first()
+    if newest is None:
+        raise SubscriptionNotFound("No subscription is running for this account.")
+    return newest
+
+
+def with_details(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:
+    """Load account, plan, product and the items in force with their prices."""
+    items = SubscriptionItem.objects.filter(ended_at__isnull=True).select_related("price", "meter")
+    return subscriptions.select_related("account", "product", "plan_version__plan").prefetch_related(
+        Prefetch("items", queryset=items, to_attr="current_items")
+    )

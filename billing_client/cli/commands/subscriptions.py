@@ -1,0 +1,108 @@
+"""billing subscription …"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from billing_client.cli.commands.shared import show_day, show_minute, show_money, show_period
+from billing_client.cli.failures import CliError, misuse
+from billing_client.cli.output import Document, Table
+from billing_client.cli.registry import make_app
+from billing_client.cli.session import Session
+from billing_client.errors import NotFound
+
+app = make_app()
+
+_COLUMNS = ("id", "plan_id", "status", "quantity", "current_period_start", "current_period_end", "cancel_at_period_end")
+
+
+@app.command("show")
+def show_subscription(
+    context: typer.Context,
+    include: Annotated[str, typer.Option(help="history: what happened to it.", metavar="history")] = "",
+    product: Annotated[str, typer.Option(help="Product id, when several subscriptions run.")] = "",
+) -> None:
+    """Show the running subscription. Alias: billing subscription, billing subscription current."""
+    from billing_client.http import account_path
+
+    if include not in {"", "history"}:
+        raise misuse(f"--include: {include} is not history")
+    session = Session.of(context)
+    with session.connect("billing:read") as client:
+        account = session.find_account()
+        try:
+            subscription = client.get(account_path(account, "subscription"), {"product": product or None})
+        except NotFound as error:
+            if error.code == "subscription_not_found":
+                raise CliError(
+                    "no active subscription", hint="billing plan list; billing subscription create"
+                ) from error
+            raise
+        events: list[dict[str, Any]] = []
+        if include:
+            events = list(
+                client.iterate(
+                    "/api/v1/billing/events", {"account": account, "object_id": subscription["id"]}, limit=100
+                )
+            )
+    session.output.write(_render(subscription, events, with_history=bool(include)))
+
+
+@app.command("create")
+def create_subscription(
+    context: typer.Context,
+    *,
+    plan: Annotated[str, typer.Argument(help="Plan id; case-sensitive.")],
+    quantity: Annotated[int, typer.Option(help="Seats.", min=1)] = 1,
+    interval: Annotated[str, typer.Option(help="month or year.")] = "month",
+    coupon: Annotated[str, typer.Option(help="Coupon code.")] = "",
+    payment_method: Annotated[str, typer.Option(help="Id of a payment method.")] = "",
+    currency: Annotated[str, typer.Option(help="Currency of the prices.")] = "",
+) -> None:
+    """Start a subscription to PLAN."""
+    if interval not in {"month", "year"}:
+        raise misuse(f"--interval: {interval} is neither month nor year")
+    session = Session.of(context)
+    body: dict[str, Any] = {"plan_id": plan, "quantity": quantity, "interval": interval}
+    optional = {"coupon_code": coupon, "default_payment_method": payment_method, "currency": currency.lower()}
+    body.update({name: value for name, value in optional.items() if value})
+    with session.connect("billing:subscription:write") as client:
+        body["account"] = session.find_account()
+        try:
+            subscription = client.post("/api/v1/billing/subscriptions", body)
+        except NotFound as error:
+            if error.code == "plan_not_found":
+                raise CliError(f"plan not found: {plan}", hint="billing plan list; names are case-sensitive") from error
+            raise
+    session.output.write(_render(subscription, []))
+    session.output.say("Subscription created")
+
+
+def _render(subscription: dict[str, Any], events: list[dict[str, Any]], *, with_history: bool = False) -> Document:
+    plan = subscription.get("plan") or {}
+    start, end = subscription.get("current_period_start"), subscription.get("current_period_end")
+    name = str(plan.get("name") or subscription["plan_id"])
+    if plan.get("price"):
+        price = show_money(plan["price"], plan.get("currency"))
+        name = f"{name} ({price} per {plan.get('interval') or 'month'})"
+    row = [subscription["id"], name, subscription["status"], show_period(start, end)]
+    tables = [Table(["Subscription ID", "Plan", "Status", "Current Period"], [row])]
+    if with_history:
+        rows = [
+            [show_minute(event.get("created_at")), event.get("type"), event.get("reason") or ""] for event in events
+        ]
+        tables.append(Table(["Date", "Event", "Reason"], rows))
+    after = [f"Ends at the period end, {show_day(end)}"] if subscription.get("cancel_at_period_end") else []
+    return Document(
+        data={**subscription, "history": events} if with_history else subscription,
+        tables=tables,
+        after=after,
+        header=_COLUMNS,
+        records=[[_plain(subscription.get(key)) for key in _COLUMNS]],
+    )
+
+
+def _plain(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value

@@ -1,0 +1,1 @@
+"""Building blocks of the admin: site, base classes, service actions, roles, index page. Knows no domain."""

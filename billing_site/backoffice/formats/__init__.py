@@ -1,0 +1,1 @@
+"""How dates are written in lists and forms: one way, that of the display columns."""

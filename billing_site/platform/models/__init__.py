@@ -1,0 +1,17 @@
+"""Tables of the platform."""
+
+from billing_site.platform.models.base import Identified, Timestamped
+from billing_site.platform.models.events import PLATFORM_CHAIN, Event, EventChain
+from billing_site.platform.models.idempotency import IdempotencyKey
+from billing_site.platform.models.triggers import StrictTrigger, append_only_triggers
+
+__all__ = [
+    "PLATFORM_CHAIN",
+    "Event",
+    "EventChain",
+    "IdempotencyKey",
+    "Identified",
+    "StrictTrigger",
+    "Timestamped",
+    "append_only_triggers",
+]

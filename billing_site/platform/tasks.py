@@ -1,0 +1,14 @@
+"""Jobs of the platform."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from billing_site.kernel import clock
+from billing_site.platform.services.idempotency import expire_keys
+
+
+@shared_task(name="platform.expire_idempotency_keys")
+def expire_idempotency_keys() -> int:
+    """Forget answers older than seven days."""
+    return expire_keys(at=clock.now())

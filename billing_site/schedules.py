@@ -1,0 +1,18 @@
+"""
+Every beat schedule of the product, on one page.
+
+A schedule only rings a bell: the task picks rows that are due, so a late, doubled or missed run is harmless.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "run-billing-cycle": {"task": "invoicing.run_billing_cycle", "schedule": timedelta(minutes=5)},
+    "sweep-billing-runs": {"task": "invoicing.sweep_billing_runs", "schedule": timedelta(minutes=1)},
+    "sweep-invoice-documents": {"task": "invoicing.sweep_invoice_documents", "schedule": timedelta(minutes=1)},
+    "expire-deposits": {"task": "accounts.expire_deposits", "schedule": timedelta(hours=1)},
+    "expire-idempotency-keys": {"task": "platform.expire_idempotency_keys", "schedule": timedelta(hours=1)},
+}

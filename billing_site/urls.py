@@ -1,0 +1,29 @@
+"""Every address of the site."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from django.urls.resolvers import URLPattern, URLResolver
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from billing_site.api.readiness import ReadinessView
+from billing_site.api.views import UnknownPathView
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("admin/", admin.site.urls),
+    path("readyz", ReadinessView.as_view(), name="readyz"),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("", include("catalog.api.urls")),
+    path("", include("accounts.api.urls")),
+    path("", include("metering.api.urls")),
+    path("", include("invoicing.api.urls")),
+    path("api/<path:rest>", UnknownPathView.as_view()),
+]
+
+handler400 = "billing_site.api.problems.handle_bad_request"
+handler404 = "billing_site.api.problems.handle_not_found"
+handler500 = "billing_site.api.problems.handle_server_error"

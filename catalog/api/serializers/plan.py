@@ -1,0 +1,167 @@
+"""Plans as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from billing_site.api.fields import CurrencyField, DecimalStringField, MoneyField, SignedMoneyField
+from catalog.models import (
+    BillingTiming,
+    Enforcement,
+    Plan,
+    PlanVersion,
+    Price,
+    PriceInterval,
+    PriceModel,
+    QuotaRule,
+    QuotaWindow,
+)
+from catalog.pricing.monthly import Fee, compute_monthly_price
+
+
+class PlanQuery(serializers.Serializer[dict[str, Any]]):
+    """What plans are filtered by."""
+
+    category = serializers.CharField(required=False, max_length=100)
+    product = serializers.CharField(required=False, max_length=100, help_text="Product id.")
+    currency = CurrencyField(required=False, help_text="Only plans with a price in it; prices are shown in it.")
+    include_inactive = serializers.BooleanField(required=False, default=False, help_text="Internal callers only.")
+
+
+class PlanPriceSerializer(serializers.Serializer[dict[str, Any]]):
+    """A fee, or with `meter` a usage price."""
+
+    currency = CurrencyField()
+    unit_amount = MoneyField(allow_null=True, help_text="A fee: minor units for the whole interval. Null for usage.")
+    unit_amount_decimal = DecimalStringField(help_text="Exact minor units: per interval, or per unit of the meter.")
+    model = serializers.ChoiceField(choices=PriceModel.choices)
+    meter = serializers.CharField(allow_null=True, help_text="Event name of the meter; null for a fee.")
+    unit = serializers.CharField(allow_null=True)
+    interval = serializers.ChoiceField(choices=PriceInterval.choices)
+    interval_count = serializers.IntegerField()
+    billing_timing = serializers.ChoiceField(choices=BillingTiming.choices)
+    lookup_key = serializers.CharField()
+
+
+class PlanQuotaSerializer(serializers.Serializer[dict[str, Any]]):
+    """How much of a meter the plan allows in a window."""
+
+    feature = serializers.CharField()
+    meter_event_name = serializers.CharField()
+    window = serializers.ChoiceField(choices=QuotaWindow.choices)
+    limit = serializers.IntegerField()
+    enforcement = serializers.ChoiceField(choices=Enforcement.choices)
+    overage_price = DecimalStringField(allow_null=True, help_text="Minor units per unit.")
+    upgrade_plan_id = serializers.CharField(allow_null=True)
+
+
+class PlanSerializer(serializers.Serializer[Plan]):
+    """
+    A plan on offer, in the version new subscriptions get.
+
+    The price of a contact-sales plan is not published: public callers see none.
+    """
+
+    id = serializers.CharField(help_text="Slug, case-sensitive.")
+    slug = serializers.CharField()
+    product_id = serializers.CharField()
+    name = serializers.CharField()
+    description = serializers.CharField(allow_blank=True)
+    category = serializers.CharField(allow_blank=True)
+    price = MoneyField(allow_null=True, help_text="Per month, minor units.")
+    price_annual = MoneyField(allow_null=True, help_text="Per month when billed yearly, minor units.")
+    currency = CurrencyField(allow_null=True)
+    interval = serializers.ChoiceField(choices=[("month", "month"), ("year", "year")], allow_null=True)
+    interval_count = serializers.IntegerField()
+    trial_period_days = serializers.IntegerField(allow_null=True)
+    price_per_seat = serializers.BooleanField()
+    contact_sales = serializers.BooleanField()
+    popular = serializers.BooleanField()
+    active = serializers.BooleanField()
+    version = serializers.IntegerField(help_text="Number of the plan's version.")
+    features = serializers.ListField(child=serializers.CharField(), help_text="Texts to display.")
+    feature_scopes = serializers.ListField(child=serializers.CharField(), help_text="Scopes the plan grants.")
+    limits = serializers.DictField(child=SignedMoneyField(), help_text="Named limits; -1 is unlimited.")
+    prices = PlanPriceSerializer(many=True)
+    quotas = PlanQuotaSerializer(many=True)
+
+    def to_representation(self, instance: Plan) -> dict[str, Any]:
+        version = instance.current_version
+        if version is None:
+            raise TypeError("a plan is listed with its version")
+        prices = self._list_visible_prices(version)
+        currency = self.context.get("currency") or _find_first_currency(prices)
+        fees = [
+            Fee(price.unit_amount, price.interval, price.interval_count)
+            for price in prices
+            if price.currency == currency and not price.is_metered
+        ]
+        monthly = compute_monthly_price(fees)
+        return {
+            "id": instance.key,
+            "slug": instance.key,
+            "product_id": instance.product.key,
+            "name": version.name,
+            "description": version.description,
+            "category": version.category,
+            "price": monthly.price,
+            "price_annual": monthly.price_annual,
+            "currency": currency,
+            "interval": monthly.interval,
+            "interval_count": monthly.interval_count,
+            "trial_period_days": version.trial_period_days,
+            "price_per_seat": version.price_per_seat,
+            "contact_sales": version.contact_sales,
+            "popular": version.popular,
+            "active": instance.is_active,
+            "version": version.version,
+            "features": version.feature_texts,
+            "feature_scopes": [link.feature.key for link in version.feature_links.all()],
+            "limits": version.limits,
+            "prices": [_render_price(price) for price in prices],
+            "quotas": [_render_quota(rule) for rule in version.quota_rules.all()],
+        }
+
+    def _list_visible_prices(self, version: PlanVersion) -> list[Price]:
+        if version.contact_sales and not self.context.get("show_all_prices"):
+            return []
+        return sorted(version.prices.all(), key=lambda price: price.id)
+
+
+def _find_first_currency(prices: Sequence[Price]) -> str | None:
+    return prices[0].currency if prices else None
+
+
+def _render_price(price: Price) -> dict[str, Any]:
+    return {
+        "currency": price.currency,
+        "unit_amount": None if price.is_metered else int(price.unit_amount),
+        "unit_amount_decimal": _plain(price.unit_amount),
+        "model": price.model,
+        "meter": price.meter.event_name if price.meter else None,
+        "unit": price.meter.unit if price.meter else None,
+        "interval": price.interval,
+        "interval_count": price.interval_count,
+        "billing_timing": price.billing_timing,
+        "lookup_key": price.lookup_key,
+    }
+
+
+def _render_quota(rule: QuotaRule) -> dict[str, Any]:
+    return {
+        "feature": rule.feature.key,
+        "meter_event_name": rule.meter.event_name,
+        "window": rule.window,
+        "limit": int(rule.limit),
+        "enforcement": rule.enforcement,
+        "overage_price": None if rule.overage_price is None else _plain(rule.overage_price),
+        "upgrade_plan_id": rule.upgrade_plan_key or None,
+    }
+
+
+def _plain(value: Decimal) -> str:
+    return DecimalStringField().to_representation(value)

@@ -1,0 +1,22 @@
+"""Stored prices as the pricing engine reads them."""
+
+from __future__ import annotations
+
+from catalog.models import Price
+from catalog.pricing.terms import PriceTerms
+
+
+def get_price_terms(price: Price) -> PriceTerms:
+    """Return the pure form of a stored price. The meter must be loaded."""
+    return PriceTerms(
+        price_id=price.public_id,
+        model=price.model,
+        currency=price.currency,
+        unit_amount=price.unit_amount,
+        meter=price.meter.event_name if price.meter is not None else None,
+        unit=price.meter.unit if price.meter is not None else None,
+        interval=price.interval,
+        interval_count=price.interval_count,
+        billing_timing=price.billing_timing,
+        lookup_key=price.lookup_key,
+    )

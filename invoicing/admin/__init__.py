@@ -1,0 +1,10 @@
+"""Admin pages of invoicing."""
+
+from invoicing.admin import panels
+from invoicing.admin.invoice import InvoiceAdmin
+from invoicing.admin.run import BillingRunAdmin
+from invoicing.admin.seller import SellerAdmin
+
+panels.register()
+
+__all__ = ["BillingRunAdmin", "InvoiceAdmin", "SellerAdmin"]

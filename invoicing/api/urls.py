@@ -1,0 +1,20 @@
+"""Routes of invoicing."""
+
+from django.urls import path
+
+from invoicing.api.views.cycle import CycleRunAllView, CycleRunUserView, CycleRunView
+from invoicing.api.views.invoices import InvoiceViewSet
+
+BILLING = "api/v1/billing"
+
+urlpatterns = [
+    path(f"{BILLING}/invoices", InvoiceViewSet.as_view({"get": "list"})),
+    path(f"{BILLING}/tenants/<path:account_id>/invoices", InvoiceViewSet.as_view({"get": "list_account"})),
+    path(f"{BILLING}/invoices/<str:invoice_id>", InvoiceViewSet.as_view({"get": "retrieve"})),
+    path(f"{BILLING}/invoices/<str:invoice_id>/pdf", InvoiceViewSet.as_view({"get": "pdf"})),
+    path(f"{BILLING}/invoices/<str:invoice_id>/finalize", InvoiceViewSet.as_view({"post": "finalize"})),
+    path(f"{BILLING}/invoices/<str:invoice_id>/void", InvoiceViewSet.as_view({"post": "void"})),
+    path(f"{BILLING}/cycle/run", CycleRunView.as_view()),
+    path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
+    path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),
+]

@@ -1,0 +1,156 @@
+"""
+Facts: everything an invoice is computed from, as plain values.
+
+Facts are gathered by queries and handed to `draft.draft_invoice`. Each has a dictionary form made of strings, whole
+numbers and lists only, which is stored as the trace of the document; `from_dict` of it gives equal facts.
+Plain Python: no Django, no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from billing_site.kernel.money import RoundingMode
+from billing_site.kernel.periods import Period
+from catalog.pricing.terms import PriceTerms
+
+ChargeType = Literal["subscription", "usage"]
+TRACE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class QuantitySource:
+    """
+    Where a quantity comes from.
+
+    For usage: how many events, and the latest moment one of them was recorded. For a fee: the item's quantity.
+    """
+
+    kind: Literal["item", "usage"]
+    event_count: int = 0
+    last_recorded_at: datetime | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {
+            "kind": self.kind,
+            "event_count": self.event_count,
+            "last_recorded_at": format_instant(self.last_recorded_at) if self.last_recorded_at else None,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> QuantitySource:
+        """Rebuild from the stored form."""
+        recorded = data["last_recorded_at"]
+        return cls(data["kind"], int(data["event_count"]), parse_instant(recorded) if recorded else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeFacts:
+    """
+    One thing to bill: a price of a subscription item, a quantity and the half-open period it covers.
+
+    `quantity` is the number of units (seats for a fee, the meter's unit for usage), exact.
+    """
+
+    type: ChargeType
+    item_id: str
+    plan_version_id: str
+    plan_id: str
+    plan_name: str
+    price: PriceTerms
+    quantity: Decimal
+    period: Period
+    source: QuantitySource
+    meter_name: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {
+            "type": self.type,
+            "item_id": self.item_id,
+            "plan_version_id": self.plan_version_id,
+            "plan_id": self.plan_id,
+            "plan_name": self.plan_name,
+            "price": self.price.as_dict(),
+            "quantity": format_exact(self.quantity),
+            "period": [format_instant(self.period.start), format_instant(self.period.end)],
+            "source": self.source.as_dict(),
+            "meter_name": self.meter_name,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ChargeFacts:
+        """Rebuild from the stored form."""
+        start, end = data["period"]
+        return cls(
+            type=data["type"],
+            item_id=data["item_id"],
+            plan_version_id=data["plan_version_id"],
+            plan_id=data["plan_id"],
+            plan_name=data["plan_name"],
+            price=PriceTerms.from_dict(data["price"]),
+            quantity=Decimal(data["quantity"]),
+            period=Period(parse_instant(start), parse_instant(end)),
+            source=QuantitySource.from_dict(data["source"]),
+            meter_name=data["meter_name"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceFacts:
+    """All facts of one invoice: its currency, zone, rounding policy and charges in line order."""
+
+    currency: str
+    timezone: str
+    boundary: int | None
+    rounding: RoundingMode = "half_up"
+    charges: tuple[ChargeFacts, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {
+            "version": TRACE_VERSION,
+            "currency": self.currency,
+            "timezone": self.timezone,
+            "boundary": self.boundary,
+            "rounding": self.rounding,
+            "charges": [charge.as_dict() for charge in self.charges],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> InvoiceFacts:
+        """
+        Rebuild from the stored form.
+
+        :raises ValueError: for a trace of another version.
+        """
+        if data.get("version") != TRACE_VERSION:
+            raise ValueError(f"trace of version {data.get('version')!r}, this engine reads {TRACE_VERSION}")
+        return cls(
+            currency=data["currency"],
+            timezone=data["timezone"],
+            boundary=data["boundary"],
+            rounding=data["rounding"],
+            charges=tuple(ChargeFacts.from_dict(charge) for charge in data["charges"]),
+        )
+
+
+def format_instant(instant: datetime) -> str:
+    """Return an aware instant as UTC text with microseconds only where they are not zero."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_instant(text: str) -> datetime:
+    """Return the aware instant that `format_instant` wrote."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def format_exact(value: Decimal) -> str:
+    """Return a Decimal as plain digits, without exponent and without trailing zeros."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

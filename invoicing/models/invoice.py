@@ -1,0 +1,232 @@
+"""Invoices, their lines and their stored documents."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from accounts.models import Account, Subscription, SubscriptionItem
+from billing_site.kernel.periods import Period
+from billing_site.platform.models.base import Identified, Timestamped
+from billing_site.platform.models.triggers import append_only_triggers
+from catalog.models import Meter, PlanVersion, Price
+from invoicing.models.run import BillingRun
+from invoicing.models.seller import Seller
+from invoicing.models.triggers import invoice_triggers, line_triggers
+
+
+class InvoiceStatus(models.TextChoices):
+    DRAFT = "draft"
+    OPEN = "open"
+    PAID = "paid"
+    VOID = "void"
+    UNCOLLECTIBLE = "uncollectible"
+
+
+INVOICE_TRANSITIONS: dict[str, frozenset[str]] = {
+    "draft": frozenset({"open", "paid", "void"}),
+    "open": frozenset({"paid", "void", "uncollectible"}),
+    "uncollectible": frozenset({"paid"}),
+    "paid": frozenset(),
+    "void": frozenset(),
+}
+ISSUED_STATUSES = ("open", "paid", "void", "uncollectible")
+
+
+class Invoice(Identified, Timestamped):
+    """
+    A document. Amounts are minor units of `currency`; once issued, only payment and status columns change.
+
+    `boundary` is the number of the subscription's boundary that this invoice settles; unique among invoices that are
+    not void. `trace` holds the facts it was computed from; `verify_invoice` recomputes the document from them.
+    """
+
+    id_prefix = "in"
+
+    org_id = models.CharField(max_length=100)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="invoices")
+    subscription = models.ForeignKey(
+        Subscription, null=True, blank=True, on_delete=models.PROTECT, related_name="invoices"
+    )
+    seller = models.ForeignKey(Seller, on_delete=models.PROTECT, related_name="+")
+    run = models.ForeignKey(
+        BillingRun, null=True, blank=True, on_delete=models.PROTECT, related_name="invoices", db_index=False
+    )
+    boundary = models.IntegerField(null=True, blank=True)
+    status = models.CharField(max_length=13, choices=InvoiceStatus, default=InvoiceStatus.DRAFT)
+    currency = models.CharField(max_length=3)
+    subtotal = models.BigIntegerField()
+    discount = models.BigIntegerField(default=0)
+    tax = models.BigIntegerField(default=0)
+    total = models.BigIntegerField()
+    credit_applied = models.BigIntegerField(default=0)
+    amount_due = models.BigIntegerField()
+    amount_paid = models.BigIntegerField(default=0)
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    series = models.CharField(max_length=20, blank=True)
+    number = models.BigIntegerField(null=True, blank=True)
+    number_text = models.CharField(max_length=40, blank=True)
+    issue_date = models.DateField(null=True, blank=True)
+    due_date = models.DateField(null=True, blank=True)
+    finalized_at = models.DateTimeField(null=True, blank=True)
+    paid_at = models.DateTimeField(null=True, blank=True)
+    voided_at = models.DateTimeField(null=True, blank=True)
+    void_reason = models.TextField(blank=True)
+    payment_method = models.CharField(max_length=50, blank=True)
+    account_snapshot = models.JSONField(default=dict)
+    seller_snapshot = models.JSONField(default=dict)
+    trace = models.JSONField(default=dict)
+    livemode = models.BooleanField(default=False)
+    metadata = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        db_table = "invoices"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["seller", "series", "livemode", "number"],
+                condition=Q(number__isnull=False),
+                name="invoices_number_once",
+            ),
+            models.UniqueConstraint(
+                fields=["subscription", "boundary"],
+                condition=~Q(status="void") & Q(boundary__isnull=False),
+                name="invoices_period_billed_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="draft", number__isnull=True, finalized_at__isnull=True)
+                | Q(status="void", number__isnull=True, finalized_at__isnull=True)
+                | Q(
+                    status__in=ISSUED_STATUSES,
+                    number__isnull=False,
+                    finalized_at__isnull=False,
+                    issue_date__isnull=False,
+                    due_date__isnull=False,
+                ),
+                name="invoices_issued_has_number",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="paid", paid_at__isnull=False) | (~Q(status="paid") & Q(paid_at__isnull=True)),
+                name="invoices_paid_has_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="void", voided_at__isnull=False) | (~Q(status="void") & Q(voided_at__isnull=True)),
+                name="invoices_void_has_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(total=F("subtotal") - F("discount") + F("tax")), name="invoices_total_adds_up"
+            ),
+            models.CheckConstraint(
+                condition=Q(discount__gte=0, credit_applied__gte=0, amount_due__gte=0, amount_paid__gte=0),
+                name="invoices_amounts_not_negative",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "-id"], name="invoices_of_account"),
+            models.Index(fields=["org_id", "-id"], name="invoices_of_org"),
+            models.Index(fields=["status", "due_date"], name="invoices_by_due_date"),  # overdue list
+            models.Index(fields=["number_text"], name="invoices_number_text"),  # lookup by printed number
+            models.Index(fields=["run"], name="invoices_of_run"),  # answer and page of a billing run
+        ]
+        triggers = invoice_triggers()
+
+    def __str__(self) -> str:
+        return self.number_text or f"draft {self.public_id}"
+
+    @property
+    def amount_remaining(self) -> int:
+        return 0 if self.status == InvoiceStatus.VOID else self.amount_due - self.amount_paid
+
+    @property
+    def period(self) -> Period:
+        return Period(self.period_start, self.period_end)
+
+    def can_become(self, status: str) -> bool:
+        """Tell whether the transition table allows `status` next."""
+        return status in INVOICE_TRANSITIONS[self.status]
+
+
+class LineType(models.TextChoices):
+    SUBSCRIPTION = "subscription"
+    USAGE = "usage"
+    ONE_OFF = "one_off"
+    PRORATION = "proration"
+
+
+# Lines of these types claim their item's period: no second one that is not reversed, and no overlap.
+CLAIMING_TYPES = ("subscription", "usage")
+
+
+class InvoiceLine(Identified):
+    """One line. `trace` says how the amount came about; `is_reversed` frees the period when the invoice is void."""
+
+    id_prefix = "il"
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines")
+    position = models.PositiveIntegerField()
+    type = models.CharField(max_length=12, choices=LineType)
+    description = models.CharField(max_length=500)
+    quantity = models.DecimalField(max_digits=38, decimal_places=12)
+    unit_amount = models.DecimalField(max_digits=38, decimal_places=12)
+    amount = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    subscription_item = models.ForeignKey(
+        SubscriptionItem, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    price = models.ForeignKey(Price, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    plan_version = models.ForeignKey(
+        PlanVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    meter = models.ForeignKey(Meter, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    is_reversed = models.BooleanField(default=False)
+    trace = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "invoice_lines"
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["invoice", "position"], name="invoice_lines_position_once"),
+            models.UniqueConstraint(
+                fields=["subscription_item", "type", "period_start"],
+                condition=Q(is_reversed=False, type__in=CLAIMING_TYPES, subscription_item__isnull=False),
+                name="invoice_lines_period_billed_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(period_end__gte=F("period_start")), name="invoice_lines_period_in_order"
+            ),
+        ]
+        triggers = line_triggers()
+
+    def __str__(self) -> str:
+        return self.description
+
+    @property
+    def period(self) -> Period:
+        return Period(self.period_start, self.period_end)
+
+
+class DocumentKind(models.TextChoices):
+    INVOICE_PDF = "invoice_pdf"
+
+
+class InvoiceDocument(Identified):
+    """The PDF of an issued invoice, stored once and never changed."""
+
+    id_prefix = "doc"
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="documents")
+    kind = models.CharField(max_length=20, choices=DocumentKind, default=DocumentKind.INVOICE_PDF)
+    content = models.BinaryField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "invoice_documents"
+        constraints = [models.UniqueConstraint(fields=["invoice", "kind"], name="invoice_documents_once")]
+        triggers = append_only_triggers("invoice_documents")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.sha256[:12]}"

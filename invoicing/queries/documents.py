@@ -1,0 +1,79 @@
+"""From stored invoices to what their documents show."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from invoicing.documents import InvoiceView, LineView, PartyView
+from invoicing.models import Invoice, InvoiceDocument, InvoiceLine, InvoiceStatus, LineType
+
+
+def build_invoice_view(invoice: Invoice, lines: list[InvoiceLine]) -> InvoiceView:
+    """
+    Return what the document of `invoice` shows: the snapshots taken when it was drafted, never today's addresses.
+
+    An issued invoice is shown as it was issued, so that its bytes do not depend on when they are made.
+    """
+    is_draft = invoice.number is None
+    status = "draft" if is_draft else "paid" if invoice.amount_due == 0 else "open"
+    return InvoiceView(
+        seller=_build_party(invoice.seller_snapshot),
+        buyer=_build_party(invoice.account_snapshot),
+        number=None if is_draft else invoice.number_text,
+        status=status,  # type: ignore[arg-type]
+        currency=invoice.currency,
+        timezone=invoice.trace.get("timezone", "UTC"),
+        subtotal=invoice.subtotal,
+        total=invoice.total,
+        amount_due=invoice.amount_due,
+        lines=tuple(_build_line(line) for line in lines),
+        issue_date=invoice.issue_date,
+        due_date=invoice.due_date,
+        finalized_at=invoice.finalized_at,
+        period=invoice.period,
+        discount=invoice.discount,
+        credit_applied=invoice.credit_applied,
+        reference=str(invoice.account_snapshot.get("id", "")),
+        footer=str(invoice.seller_snapshot.get("footer", "")),
+        test_mode=not invoice.livemode,
+    )
+
+
+def get_stored_document(invoice_id: uuid.UUID) -> bytes | None:
+    """Return the stored PDF, or None when it was not made yet."""
+    found = InvoiceDocument.objects.filter(invoice_id=invoice_id).values_list("content", flat=True).first()
+    return None if found is None else bytes(found)
+
+
+def _build_party(snapshot: Mapping[str, Any]) -> PartyView:
+    get = {key: str(value or "") for key, value in snapshot.items()}.get
+    place = " ".join(filter(None, (get("postal_code"), get("city"), get("state"))))
+    company, name = get("company", ""), get("name", "") or ""
+    lines = [name if company and company != name else "", get("line1"), get("line2"), place, get("country")]
+    return PartyView(
+        name=company or name,
+        address=tuple(line for line in lines if line),
+        tax_ids=tuple(filter(None, (get("tax_id"),))),
+        email=get("email") or "",
+    )
+
+
+def _build_line(line: InvoiceLine) -> LineView:
+    charge = line.trace.get("charge", {})
+    unit = charge.get("price", {}).get("unit") if line.type == LineType.USAGE else ""
+    return LineView(
+        description=line.description,
+        amount=line.amount,
+        quantity=line.quantity,
+        unit=unit or "",
+        unit_amount=line.unit_amount,
+        period=line.period,
+    )
+
+
+def list_missing_documents(*, limit: int) -> list[uuid.UUID]:
+    """Return issued invoices without a stored document, oldest first, at most `limit`."""
+    issued = Invoice.objects.filter(number__isnull=False).exclude(status=InvoiceStatus.DRAFT)
+    return list(issued.filter(documents__isnull=True).order_by("id").values_list("id", flat=True)[:limit])

@@ -1,0 +1,70 @@
+"""What is due: the subscriptions a billing run would take, oldest first."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import F, QuerySet
+
+from accounts.models import BILLABLE_STATUSES, Subscription
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DueSubscription:
+    """A subscription whose next boundary has come."""
+
+    next_billing_at: datetime
+    subscription_id: uuid.UUID
+    account_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class DuePage:
+    """The first due subscriptions and how many more are due behind them."""
+
+    items: list[DueSubscription]
+    remaining: int
+
+
+def list_due(
+    *, as_of: datetime, org_id: str | None = None, account_id: uuid.UUID | None = None, limit: int | None = None
+) -> DuePage:
+    """
+    Return what is due as of `as_of`, oldest first, at most `limit`.
+
+    Accounts on a test clock are due by their own clock, whatever `as_of` says.
+    """
+    real = _billable(org_id, account_id).filter(account__test_clock__isnull=True, next_billing_at__lte=as_of)
+    frozen = _billable(org_id, account_id).filter(next_billing_at__lte=F("account__test_clock__now_at"))
+    found = sorted(_read(real, limit) + _read(frozen, limit))
+    if limit is None or len(found) < limit:
+        return DuePage(found, 0)
+    return DuePage(found[:limit], real.count() + frozen.count() - limit)
+
+
+def list_due_orgs(*, as_of: datetime) -> list[str]:
+    """Return the organizations with something due, in order of name."""
+    real = _billable(None, None).filter(account__test_clock__isnull=True, next_billing_at__lte=as_of)
+    frozen = _billable(None, None).filter(next_billing_at__lte=F("account__test_clock__now_at"))
+    names = {org for query in (real, frozen) for org in query.values_list("account__org_id", flat=True).distinct()}
+    return sorted(names)
+
+
+def _billable(org_id: str | None, account_id: uuid.UUID | None) -> QuerySet[Subscription]:
+    rows = Subscription.objects.filter(status__in=BILLABLE_STATUSES, next_billing_at__isnull=False).order_by()
+    if org_id is not None:
+        rows = rows.filter(account__org_id=org_id)
+    if account_id is not None:
+        rows = rows.filter(account_id=account_id)
+    return rows
+
+
+def _read(rows: QuerySet[Subscription], limit: int | None) -> list[DueSubscription]:
+    values = rows.order_by("next_billing_at", "id").values_list("next_billing_at", "id", "account_id")
+    return [
+        DueSubscription(due_at, subscription_id, account_id)
+        for due_at, subscription_id, account_id in (values if limit is None else values[:limit])
+        if due_at is not None
+    ]

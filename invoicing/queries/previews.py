@@ -1,0 +1,51 @@
+"""What a run would issue, computed by the same engine, written nowhere."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from accounts.models import BILLABLE_STATUSES, Subscription
+from invoicing.calculation.draft import Draft, draft_invoice
+from invoicing.models import Seller
+from invoicing.queries.facts import gather_facts, get_due_boundary, list_items, settle_boundary
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedSubscription:
+    """The drafts that would be issued for one subscription, oldest first; drafts without lines are left out."""
+
+    subscription: Subscription
+    drafts: list[Draft]
+
+
+def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datetime) -> list[PreviewedSubscription]:
+    """Return what billing would issue as of `as_of`, in the order of ids. Reads only, takes no lock."""
+    subscriptions = list(
+        Subscription.objects.select_related("account__test_clock", "plan_version__plan")
+        .filter(id__in=list(subscription_ids))
+        .order_by("id")
+    )
+    previews = {each.id: PreviewedSubscription(each, []) for each in subscriptions}
+    items = list_items(previews)
+    sellers = _get_sellers({each.account.org_id for each in subscriptions})
+    while due := [
+        boundary
+        for each in subscriptions
+        if each.status in BILLABLE_STATUSES
+        and (boundary := get_due_boundary(each, now=each.account.clock_time or as_of)) is not None
+    ]:
+        for boundary, facts in zip(due, gather_facts(due, items=items, sellers=sellers), strict=True):
+            draft = draft_invoice(facts)
+            if draft.lines:
+                previews[boundary.subscription.id].drafts.append(draft)
+            settle_boundary(boundary)
+    return list(previews.values())
+
+
+def _get_sellers(org_ids: set[str]) -> dict[str, Seller]:
+    found = {seller.org_id: seller for seller in Seller.objects.filter(org_id__in=org_ids)}
+    # An organization that never issued anything has no seller row yet; the defaults round the same way.
+    return {org_id: found.get(org_id) or Seller(org_id=org_id) for org_id in org_ids}

@@ -1,0 +1,146 @@
+"""
+Billing subscriptions up to an instant: facts, draft, write, issue, move on. One engine for one and for thousands.
+
+Source: contract chapter Renewal and cycle; policies.md 5 to 7.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from accounts.models import BILLABLE_STATUSES, Subscription
+from billing_site.kernel.actors import Actor
+from billing_site.platform.models.bulk import update_rows
+from billing_site.platform.services import events
+from invoicing.calculation.draft import draft_invoice
+from invoicing.models import BillingRun, Invoice
+from invoicing.queries.facts import DueBoundary, gather_facts, get_due_boundary, list_items, settle_boundary
+from invoicing.services.drafting import DraftToWrite, write_drafts
+from invoicing.services.issuing import issue_invoices
+from invoicing.services.sellers import ensure_sellers
+
+_SETTLED_COLUMNS: Final = {
+    "status": "text",
+    "current_period_start": "timestamptz",
+    "current_period_end": "timestamptz",
+    "next_boundary": "integer",
+    "next_billing_at": "timestamptz",
+    "ended_at": "timestamptz",
+}
+
+
+@dataclass(slots=True)
+class BilledSubscription:
+    """What billing did: the invoices issued, oldest first, and how many boundaries were passed."""
+
+    subscription: Subscription
+    invoices: list[Invoice] = field(default_factory=list)
+    boundaries: int = 0
+
+
+def bill_subscriptions(
+    *, subscription_ids: Iterable[uuid.UUID], as_of: datetime, actor: Actor, run: BillingRun | None = None
+) -> list[BilledSubscription]:
+    """
+    Bill everything that is due as of `as_of`, missed periods one by one, and issue the invoices.
+
+    Runs in the caller's transaction: all of it or nothing. Locks the subscriptions in the order of their ids. The
+    number of queries depends on the number of missed periods, not on the number of subscriptions.
+    :raises IntegrityError: if a period is billed already (`…_period_billed_once`).
+    """
+    subscriptions = lock_subscriptions(subscription_ids)
+    billed = {each.id: BilledSubscription(each) for each in subscriptions}
+    items = list_items(billed)
+    sellers = ensure_sellers({each.account.org_id for each in subscriptions})
+    changes: list[events.NewEvent] = []
+    while due := _list_due(subscriptions, as_of):
+        pending: dict[datetime, list[DraftToWrite]] = defaultdict(list)
+        for boundary, facts in zip(due, gather_facts(due, items=items, sellers=sellers), strict=True):
+            draft = draft_invoice(facts)
+            subscription = boundary.subscription
+            if draft.lines:
+                own_items = {item.public_id: item for item in items[subscription.id]}
+                seller = sellers[subscription.account.org_id]
+                each = DraftToWrite(draft, subscription, subscription.account, seller, own_items)
+                pending[_get_now(subscription, as_of)].append(each)
+        for at, drafts in sorted(pending.items()):
+            written = [invoice for invoice, _ in write_drafts(drafts, run=run)]
+            for invoice in issue_invoices(written, at=at, actor=actor):
+                billed[_subscription_id(invoice)].invoices.append(invoice)
+        for boundary in due:
+            billed[boundary.subscription.id].boundaries += 1
+            if (change := _settle(boundary, _get_now(boundary.subscription, as_of), actor)) is not None:
+                changes.append(change)
+    moved = [each.subscription for each in billed.values() if each.boundaries]
+    update_rows(moved, _SETTLED_COLUMNS)
+    events.emit_many(changes)
+    return [billed[each.id] for each in subscriptions]
+
+
+def lock_subscriptions(subscription_ids: Iterable[uuid.UUID]) -> list[Subscription]:
+    """Return the subscriptions locked for the transaction, with account, clock and plan loaded, in the order of ids."""
+    return list(
+        Subscription.objects.select_for_update(of=("self",))
+        .select_related("account__test_clock", "plan_version__plan")
+        .filter(id__in=list(subscription_ids))
+        .order_by("id")
+    )
+
+
+def _subscription_id(invoice: Invoice) -> uuid.UUID:
+    if invoice.subscription_id is None:
+        raise TypeError("an invoice of the cycle belongs to a subscription")
+    return invoice.subscription_id
+
+
+def _get_now(subscription: Subscription, as_of: datetime) -> datetime:
+    return subscription.account.clock_time or as_of
+
+
+def _list_due(subscriptions: Sequence[Subscription], as_of: datetime) -> list[DueBoundary]:
+    found = []
+    for subscription in subscriptions:
+        if subscription.status in BILLABLE_STATUSES:
+            boundary = get_due_boundary(subscription, now=_get_now(subscription, as_of))
+            if boundary is not None:
+                found.append(boundary)
+    return found
+
+
+def _settle(boundary: DueBoundary, at: datetime, actor: Actor) -> events.NewEvent | None:
+    """Move on in memory and return the event to write: renewed, canceled, or none at the very first boundary."""
+    subscription = boundary.subscription
+    before = {
+        "status": subscription.status,
+        "current_period_start": subscription.current_period_start,
+        "current_period_end": subscription.current_period_end,
+    }
+    is_start = boundary.number == 0 and subscription.trial_end is None
+    goes_on = settle_boundary(boundary)
+    if is_start:
+        return None
+    return events.NewEvent(
+        "subscription.renewed" if goes_on else "subscription.canceled",
+        subject=subscription,
+        account_id=subscription.account_id,
+        at=at,
+        actor=actor,
+        data=_snapshot(subscription),
+        previous=before,
+    )
+
+
+def _snapshot(subscription: Subscription) -> dict[str, Any]:
+    return {
+        "id": subscription.public_id,
+        "status": subscription.status,
+        "plan_id": subscription.plan_version.plan.key,
+        "current_period_start": subscription.current_period_start,
+        "current_period_end": subscription.current_period_end,
+        "ended_at": subscription.ended_at,
+    }

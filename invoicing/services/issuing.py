@@ -1,0 +1,161 @@
+"""
+Issuing: number, dates, ledger entry, event, in one transaction, for one draft or for thousands.
+
+Numbers are gapless per seller, series and mode: they come from a locked counter, late in the transaction, and a
+rollback gives them back. Source: contract chapter Invoices; ADR 0007.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+from django.db import connection
+
+from accounts.models import Account, LedgerKind
+from accounts.services import ledger
+from billing_site.kernel import jobs
+from billing_site.kernel.actors import Actor
+from billing_site.kernel.periods import local_date
+from billing_site.platform.models.bulk import update_rows
+from billing_site.platform.services import events
+from invoicing.models import Invoice, InvoiceStatus, NumberCounter, Seller
+
+_ISSUE_COLUMNS: Final[Mapping[str, str]] = {
+    "status": "text",
+    "series": "text",
+    "number": "bigint",
+    "number_text": "text",
+    "issue_date": "date",
+    "due_date": "date",
+    "finalized_at": "timestamptz",
+    "paid_at": "timestamptz",
+    "payment_method": "text",
+}
+
+
+def issue_invoices(
+    invoices: Sequence[Invoice], *, at: datetime, actor: Actor, due_days: int | None = None, reason: str = ""
+) -> list[Invoice]:
+    """
+    Make drafts into issued invoices: ledger entries, numbers in the given order, events. One transaction, the caller's.
+
+    Due 0 is paid at once, method `none`. Invoices come with `account` and `seller` loaded; the number of queries does
+    not depend on how many there are.
+    """
+    if not invoices:
+        return []
+    ledger.post_entries([entry for invoice in invoices if (entry := _ledger_entry(invoice, at)) is not None])
+    for invoice in invoices:
+        _set_issue_columns(invoice, at=at, due_days=due_days)
+    _assign_numbers(invoices)
+    update_rows(invoices, _ISSUE_COLUMNS)
+    events.emit_many(
+        [
+            events.NewEvent(
+                "invoice.finalized" if invoice.status == InvoiceStatus.OPEN else "invoice.paid",
+                subject=invoice,
+                account_id=invoice.account_id,
+                at=at,
+                actor=actor,
+                data=snapshot_invoice(invoice),
+                previous={"status": "draft"},
+                reason=reason,
+            )
+            for invoice in invoices
+        ]
+    )
+    for start in range(0, len(invoices), 200):
+        jobs.enqueue(
+            "invoicing.store_invoice_documents",
+            invoice_ids=[str(invoice.id) for invoice in invoices[start : start + 200]],
+        )
+    return list(invoices)
+
+
+def snapshot_invoice(invoice: Invoice) -> dict[str, Any]:
+    """Return what an event says of an invoice."""
+    return {
+        "id": invoice.public_id,
+        "number": invoice.number_text or None,
+        "status": invoice.status,
+        "currency": invoice.currency,
+        "total": invoice.total,
+        "amount_due": invoice.amount_due,
+        "period_start": invoice.period_start,
+        "period_end": invoice.period_end,
+        "due_date": invoice.due_date,
+    }
+
+
+def _ledger_entry(invoice: Invoice, at: datetime) -> ledger.NewEntry | None:
+    """Receivable takes the total; revenue and tax give it. A negative total becomes invoice credit (policies.md 24)."""
+    net, account_id, currency = invoice.total - invoice.tax, invoice.account_id, invoice.currency
+    claim = LedgerKind.RECEIVABLE if invoice.total > 0 else LedgerKind.INVOICE_CREDIT
+    legs: list[tuple[str, Any, int]] = [
+        (claim, account_id, invoice.total),
+        (LedgerKind.REVENUE, None, -net),
+        (LedgerKind.TAX, None, -invoice.tax),
+    ]
+    postings = [ledger.PostingSpec(kind, owner, currency, amount) for kind, owner, amount in legs if amount != 0]
+    if not postings:
+        return None
+    return ledger.NewEntry(
+        key=f"invoice:{invoice.public_id}",
+        type="invoice",
+        account_id=account_id,
+        postings=postings,
+        at=at,
+        description="Invoice issued",
+        metadata={"invoice_id": invoice.public_id},
+        livemode=invoice.livemode,
+    )
+
+
+def _set_issue_columns(invoice: Invoice, *, at: datetime, due_days: int | None) -> None:
+    account: Account = invoice.account
+    terms = next(days for days in (due_days, account.net_terms_days, invoice.seller.due_days) if days is not None)
+    issued: date = local_date(at, account.zone)
+    invoice.finalized_at = at
+    invoice.issue_date = issued
+    invoice.due_date = issued + timedelta(days=terms)
+    invoice.series = invoice.seller.invoice_prefix
+    if invoice.amount_due == 0:
+        invoice.status, invoice.paid_at, invoice.payment_method = InvoiceStatus.PAID, at, "none"
+    else:
+        invoice.status = InvoiceStatus.OPEN
+
+
+def _assign_numbers(invoices: Sequence[Invoice]) -> None:
+    """Take the next numbers of each counter; counters are locked in a fixed order until the transaction ends."""
+    groups: dict[tuple[Any, str, bool], list[Invoice]] = defaultdict(list)
+    sellers: dict[Any, Seller] = {}
+    for invoice in invoices:
+        groups[invoice.seller_id, invoice.series, invoice.livemode].append(invoice)
+        sellers[invoice.seller_id] = invoice.seller
+    for (seller_id, series, livemode), members in sorted(groups.items(), key=lambda pair: str(pair[0])):
+        last = _take_numbers(seller_id, series, livemode, len(members))
+        for number, invoice in enumerate(members, start=last - len(members) + 1):
+            invoice.number = number
+            invoice.number_text = format_number(series, number)
+
+
+def _take_numbers(seller_id: Any, series: str, livemode: bool, count: int) -> int:
+    """Advance one counter by `count` and return its new last number. Creates the counter on first use."""
+    NumberCounter.objects.bulk_create(
+        [NumberCounter(seller_id=seller_id, series=series, livemode=livemode)], ignore_conflicts=True
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE number_counters SET last_number = last_number + %s"
+            " WHERE seller_id = %s AND series = %s AND livemode = %s RETURNING last_number",
+            [count, seller_id, series, livemode],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def format_number(series: str, number: int) -> str:
+    """Return the printed number: `INV-0042`, at least four digits."""
+    return f"{series}-{number:04d}"

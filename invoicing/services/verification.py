@@ -1,0 +1,114 @@
+"""
+Recomputing issued documents: rebuild the facts from the trace, run the engine again, compare to the cent.
+
+Source: design, Trace; ADR 0005.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
+from invoicing.calculation.facts import InvoiceFacts
+from invoicing.models import Invoice, InvoiceLine
+from metering.stores import QuantityRequest, sum_quantities
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One value that is not what the engine computes."""
+
+    where: str
+    stored: str
+    computed: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: stored {self.stored}, computed {self.computed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result for one invoice. `late_usage` names meters whose usage of the period grew after the invoice."""
+
+    invoice: Invoice
+    differences: list[Difference]
+    late_usage: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        return not self.differences
+
+
+def verify_invoice(invoice: Invoice, *, check_usage: bool = False) -> Verification:
+    """
+    Recompute `invoice` from its trace and return every difference.
+
+    With `check_usage` the quantities are read again from the usage store; more usage than billed is reported as late
+    usage, less is a difference. An unreadable trace is a difference, not an exception.
+    """
+    lines = list(InvoiceLine.objects.filter(invoice=invoice).order_by("position"))
+    try:
+        draft = draft_invoice(InvoiceFacts.from_dict(invoice.trace))
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+        return Verification(invoice, [Difference("trace", "unreadable", str(error))])
+    differences = [*_compare_document(invoice, draft), *_compare_lines(lines, draft)]
+    late: list[str] = []
+    if check_usage:
+        missing, late = _compare_usage(lines, draft)
+        differences += missing
+    return Verification(invoice, differences, late)
+
+
+def _compare_document(invoice: Invoice, draft: Draft) -> Iterator[Difference]:
+    pairs = {
+        "currency": (invoice.currency, draft.facts.currency),
+        "boundary": (invoice.boundary, draft.facts.boundary),
+        "subtotal": (invoice.subtotal, draft.subtotal),
+        "discount": (invoice.discount, draft.discount),
+        "tax": (invoice.tax, draft.tax),
+        "total": (invoice.total, draft.total),
+        "amount_due": (invoice.amount_due, draft.amount_due - invoice.credit_applied),
+        "period": (invoice.period, draft.period if draft.lines else None),
+    }
+    for name, (stored, computed) in pairs.items():
+        if stored != computed:
+            yield Difference(name, str(stored), str(computed))
+
+
+def _compare_lines(lines: list[InvoiceLine], draft: Draft) -> Iterator[Difference]:
+    if len(lines) != len(draft.lines):
+        yield Difference("number of lines", str(len(lines)), str(len(draft.lines)))
+        return
+    for row, line in zip(lines, draft.lines, strict=True):
+        for name, stored, computed in _line_values(row, line):
+            if stored != computed:
+                yield Difference(f"line {row.position} {name}", str(stored), str(computed))
+
+
+def _line_values(row: InvoiceLine, line: DraftLine) -> Iterator[tuple[str, object, object]]:
+    yield "type", row.type, line.charge.type
+    yield "description", row.description, line.description
+    yield "quantity", row.quantity, line.quantity
+    yield "unit amount", row.unit_amount, line.unit_amount
+    yield "amount", row.amount, line.amount
+    yield "period", row.period, line.period
+    yield "trace", row.trace, line.trace
+
+
+def _compare_usage(lines: list[InvoiceLine], draft: Draft) -> tuple[list[Difference], list[str]]:
+    metered = [(row, line) for row, line in zip(lines, draft.lines, strict=False) if row.meter_id is not None]
+    requests = {
+        row.position: QuantityRequest(row.invoice.account_id, row.meter_id, row.period)
+        for row, _ in metered
+        if row.meter_id is not None
+    }
+    found = sum_quantities(list(requests.values())) if requests else {}
+    missing, late = [], []
+    for row, line in metered:
+        now = found[requests[row.position]].quantity
+        if now < row.quantity:
+            missing.append(Difference(f"line {row.position} usage", str(row.quantity), str(now)))
+        elif now > row.quantity:
+            late.append(f"{line.charge.meter_name}: {now - row.quantity} recorded after the invoice")
+    return missing, late

@@ -1,0 +1,146 @@
+"""What usage doors answer, written by msgspec in either spelling. Field by field the contract's UsageRecord and kin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from django.http import HttpResponse
+from msgspec import Meta, Struct
+from rest_framework.request import Request
+
+from billing_site.api.dialect import CAMEL_MEDIA_TYPE, CamelCaseRenderer
+from billing_site.api.fields import format_plain
+from billing_site.kernel.ids import encode_id
+from metering.models import UsageEvent
+from metering.services.ingest import RecordedUsage
+
+EventStatus = Literal["created", "duplicate"]
+
+
+class UsageRecord(Struct, kw_only=True):
+    """One stored usage event. `quantity` is in `unit`, the meter's own."""
+
+    id: str
+    account_id: str
+    metric_type: Annotated[str, Meta(description="The meter's event name.")]
+    meter_id: str
+    quantity: Annotated[str, Meta(description="Exact decimal.")]
+    unit: str
+    resource_id: str | None
+    resource_type: str | None
+    actor_id: Annotated[str | None, Meta(description="Person inside the account.")]
+    cost_center_id: str | None
+    idempotency_key: str
+    metadata: dict[str, Any]
+    timestamp: datetime
+    recorded_at: datetime
+    status: Annotated[
+        EventStatus, Meta(description="duplicate: the key was known, nothing changed, and this is the first event.")
+    ]
+
+
+class UsageBatchResult(Struct, kw_only=True):
+    """What a batch came to, in request order."""
+
+    items: list[UsageRecord]
+    created: int
+    duplicates: int
+
+
+class UsageRecordPage(Struct, kw_only=True):
+    """One page of usage records, newest first."""
+
+    items: list[UsageRecord]
+    next_cursor: str | None
+    has_more: bool
+
+
+class MeterEventStatus(Struct, kw_only=True):
+    """What became of one meter event."""
+
+    id: str
+    status: EventStatus
+
+
+class MeterEventResult(Struct, kw_only=True):
+    """What became of the events, in request order."""
+
+    events: list[MeterEventStatus]
+    count: int
+
+
+def render_recorded(recorded: Sequence[RecordedUsage]) -> list[UsageRecord]:
+    """Return the answers for events that were just sent."""
+    known: dict[UUID, str] = {}
+    for entry in recorded:
+        if entry.account.id not in known:
+            known[entry.account.id] = entry.account.public_id
+        if entry.meter.id not in known:
+            known[entry.meter.id] = entry.meter.public_id
+    prefix = UsageEvent.id_prefix
+    return [
+        UsageRecord(
+            id=encode_id(prefix, row.id),
+            account_id=known[account.id],
+            metric_type=meter.event_name,
+            meter_id=known[meter.id],
+            quantity=format_plain(row.value),
+            unit=meter.unit,
+            resource_id=row.resource_id or None,
+            resource_type=row.resource_type or None,
+            actor_id=row.actor_id or None,
+            cost_center_id=None,
+            idempotency_key=row.idempotency_key,
+            metadata=row.metadata,
+            timestamp=row.timestamp,
+            recorded_at=row.recorded_at,
+            status="created" if created else "duplicate",
+        )
+        for account, meter, row, created in recorded
+    ]
+
+
+def render_stored(event: UsageEvent, *, account_id: str) -> UsageRecord:
+    """Return the answer for one event read back. The meter must be loaded."""
+    return UsageRecord(
+        id=event.public_id,
+        account_id=account_id,
+        metric_type=event.meter.event_name,
+        meter_id=event.meter.public_id,
+        quantity=format_plain(event.value),
+        unit=event.meter.unit,
+        resource_id=event.resource_id or None,
+        resource_type=event.resource_type or None,
+        actor_id=event.actor_id or None,
+        cost_center_id=None,
+        idempotency_key=event.idempotency_key,
+        metadata=event.metadata,
+        timestamp=event.timestamp,
+        recorded_at=event.recorded_at,
+        status="created",
+    )
+
+
+def render_statuses(recorded: Sequence[RecordedUsage]) -> MeterEventResult:
+    """Return the short answer for events that were just sent."""
+    return MeterEventResult(
+        events=[
+            MeterEventStatus(
+                id=encode_id(UsageEvent.id_prefix, entry.row.id), status="created" if entry.created else "duplicate"
+            )
+            for entry in recorded
+        ],
+        count=len(recorded),
+    )
+
+
+def respond(request: Request, answer: Struct, *, status: int = 200) -> HttpResponse:
+    """Return `answer` in the spelling that was asked for."""
+    if isinstance(request.accepted_renderer, CamelCaseRenderer):
+        content = request.accepted_renderer.render(msgspec.to_builtins(answer))
+        return HttpResponse(content, status=status, content_type=CAMEL_MEDIA_TYPE)
+    return HttpResponse(msgspec.json.encode(answer), status=status, content_type="application/json")

@@ -1,0 +1,1 @@
+"""Serializers of the usage API: read queries, and describe to OpenAPI what msgspec reads and writes."""

@@ -1,0 +1,193 @@
+"""Usage of one account: record, list, sum up."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from django.http import HttpResponse
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Account
+from accounts.queries.access import resolve_account
+from billing_site.api.params import query_serializer
+from billing_site.api.permissions import BOTH_READ, internal
+from billing_site.api.views import BillingViewSet
+from billing_site.kernel import clock
+from billing_site.kernel.actors import Actor
+from billing_site.kernel.errors import (
+    AccountForbidden,
+    DomainError,
+    FieldError,
+    NotFound,
+    PeriodNotValid,
+    ValidationFailed,
+)
+from metering.api.inputs import (
+    BatchTooLarge,
+    CamelRawParser,
+    EventReader,
+    RawParser,
+    ReadEvents,
+    UsageEventInput,
+    read_object,
+)
+from metering.api.outputs import (
+    UsageBatchResult,
+    UsageRecord,
+    UsageRecordPage,
+    render_recorded,
+    render_stored,
+    respond,
+)
+from metering.api.pagination import UsagePages
+from metering.api.recording import Door, record_events
+from metering.api.serializers.described import describe, describe_batch
+from metering.api.serializers.usage import (
+    UsageListQuery,
+    UsageSummaryQuery,
+    UsageSummarySerializer,
+    render_summary,
+)
+from metering.queries.meters import MeterNotFound, get_meter
+from metering.queries.usage import summarize_usage
+from metering.services.ingest import NewUsageEvent, RecordedUsage
+from metering.stores import list_events
+
+MAX_EVENTS: Final = 1000
+READER: Final = EventReader(UsageEventInput, maximum=MAX_EVENTS)
+DOOR: Final = Door({"meter": "metric_type"})
+_RECORD: Final = internal("billing:usage:write")
+
+
+class TenantUsageViewSet(BillingViewSet):
+    """Usage events of an account."""
+
+    parser_classes = [RawParser, CamelRawParser]
+    pagination_class = UsagePages
+    scopes = {"create": _RECORD, "batch": _RECORD, "list": BOTH_READ, "summary": BOTH_READ}
+    problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {
+        "create": [MeterNotFound, NotFound],
+        "batch": [BatchTooLarge, MeterNotFound, NotFound],
+        "list": [MeterNotFound, PeriodNotValid, AccountForbidden, NotFound],
+        "summary": [MeterNotFound, PeriodNotValid, AccountForbidden, NotFound],
+    }
+    operation_ids = {
+        "create": "usage_record",
+        "batch": "usage_record_batch",
+        "list": "usage_record_list",
+        "summary": "usage_summary",
+    }
+
+    @extend_schema(
+        request=describe(UsageEventInput), responses={201: describe(UsageRecord), 200: describe(UsageRecord)}
+    )
+    def create(self, request: Request, account_id: str) -> HttpResponse:
+        """
+        Record one usage event of an account.
+
+        Never refused for quota. A repeat with the same idempotency key answers 200 and changes nothing.
+        """
+        account = resolve_account(self.principal, account_id, write=True)
+        [recorded] = _record(READER.read_one(request.data), account, self.actor)
+        return respond(request, render_recorded([recorded])[0], status=201 if recorded.created else 200)
+
+    @extend_schema(
+        request=PolymorphicProxySerializer(
+            component_name="UsageBatchInput",
+            serializers=[
+                describe_batch(UsageEventInput, name="UsageEvents", maximum=MAX_EVENTS),
+                describe(UsageEventInput)(many=True),
+            ],
+            resource_type_field_name=None,
+            many=False,
+        ),
+        responses={201: describe(UsageBatchResult)},
+    )
+    def batch(self, request: Request, account_id: str) -> HttpResponse:
+        """
+        Record 1 to 1000 usage events of an account: all of them, or none.
+
+        The body is an object with `events`, or the bare list. Of the same key twice the first counts.
+        """
+        account = resolve_account(self.principal, account_id, write=True)
+        recorded = _record(READER.read_batch(request.data), account, self.actor)
+        created = sum(entry.created for entry in recorded)
+        answer = UsageBatchResult(items=render_recorded(recorded), created=created, duplicates=len(recorded) - created)
+        return respond(request, answer, status=201)
+
+    @extend_schema(parameters=[UsageListQuery], responses={200: describe(UsageRecord)(many=True)})
+    def list(self, request: Request, account_id: str) -> HttpResponse:
+        """Read raw usage records of an account, newest first by event time."""
+        account = resolve_account(self.principal, account_id)
+        query = query_serializer(UsageListQuery, request)
+        start, end = query.get("start"), query.get("end")
+        if start is not None and end is not None and end < start:
+            raise PeriodNotValid("The period ends before it starts.")
+        if query.get("cost_center"):
+            raise ValidationFailed.of("cost_center", "unknown_cost_center", "The account has no such cost center.")
+        metric = query.get("metric_type")
+        meter_ids = [get_meter(org_id=account.org_id, reference=metric).id] if metric else None
+        paginator = UsagePages()
+        events = list_events(account_id=account.id, meter_ids=meter_ids, start=start, end=end)
+        rows = paginator.paginate_queryset(events, request, self)
+        answer = UsageRecordPage(
+            items=[render_stored(row, account_id=account.public_id) for row in rows],
+            next_cursor=paginator.next_cursor,
+            has_more=paginator.next_cursor is not None,
+        )
+        return respond(request, answer)
+
+    @extend_schema(parameters=[UsageSummaryQuery], responses={200: UsageSummarySerializer})
+    def summary(self, request: Request, account_id: str) -> Response:
+        """
+        Sum up an account's usage per metric, with what it costs under the running subscriptions' prices.
+
+        The period defaults to the current billing period and is at most 400 days long. Each metric is rounded once.
+        """
+        account = resolve_account(self.principal, account_id)
+        query = query_serializer(UsageSummaryQuery, request)
+        summary = summarize_usage(
+            account=account,
+            at=clock.now(account),
+            start=query.get("start"),
+            end=query.get("end"),
+            metric=query.get("metric_type"),
+            group_by=query["group_by"],
+        )
+        return Response(render_summary(summary, group_by=query["group_by"]))
+
+
+def _record(read: ReadEvents[UsageEventInput], account: Account, actor: Actor) -> list[RecordedUsage]:
+    events: list[NewUsageEvent | None] = []
+    findings = [*read.findings]
+    for index, event in enumerate(read.events):
+        events.append(_to_event(event, account, index, findings) if event is not None else None)
+    return record_events(events, findings, door=DOOR, root=read.root, at=clock.now(), actor=actor)
+
+
+def _to_event(event: UsageEventInput, account: Account, index: int, findings: list[FieldError]) -> NewUsageEvent:
+    """Return the event as the service takes it, after adding to `findings` what only this door can tell."""
+    pointer = f"/events/{index}"
+    if event.user_id and event.actor_id and event.user_id != event.actor_id:
+        findings.append(FieldError(f"{pointer}/user_id", "ambiguous", "actor_id and user_id differ."))
+    if event.cost_center:
+        detail = "The account has no such cost center."
+        findings.append(FieldError(f"{pointer}/cost_center", "unknown_cost_center", detail))
+    metadata = read_object(event.metadata)
+    if metadata is None:
+        findings.append(FieldError(f"{pointer}/metadata", "invalid", "This must be a JSON object."))
+    return NewUsageEvent(
+        account,
+        event.metric_type,
+        event.quantity,
+        event.unit or "",
+        event.timestamp,
+        event.idempotency_key or "",
+        event.resource_id or "",
+        event.resource_type or "",
+        event.actor_id or event.user_id or "",
+        {},
+        metadata or {},
+    )

@@ -1,0 +1,5 @@
+"""Tables of usage."""
+
+from metering.models.usage_event import UsageEvent
+
+__all__ = ["UsageEvent"]

@@ -1,0 +1,6 @@
+"""The product's admin alone, at its usual place."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]

@@ -1,0 +1,59 @@
+"""The four roles and what they hold."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+
+from billing_site.backoffice.roles import ADMIN, BILLING, FINANCE_LEAD, ROLES, VIEWER, is_granted, sync_roles
+
+
+def held(role: str) -> set[str]:
+    group = Group.objects.get(name=role)
+    rows = group.permissions.values_list("content_type__app_label", "codename")
+    return {f"{app}.{codename}" for app, codename in rows}
+
+
+@pytest.mark.django_db
+class TestGroups:
+    def test_they_exist_after_migrating(self) -> None:
+        assert set(ROLES) <= set(Group.objects.values_list("name", flat=True))
+
+    def test_a_viewer_only_views(self) -> None:
+        sync_roles()
+        assert {"invoicing.view_invoice", "accounts.view_account", "catalog.view_plan"} <= held(VIEWER)
+        assert not [permission for permission in held(VIEWER) if not permission.split(".")[1].startswith("view_")]
+
+    def test_each_role_holds_more_than_the_one_before(self) -> None:
+        sync_roles()
+        assert held(VIEWER) < held(BILLING) <= held(FINANCE_LEAD) < held(ADMIN)
+
+    def test_only_an_admin_manages_people(self) -> None:
+        sync_roles()
+        assert "auth.change_user" in held(ADMIN)
+        assert "auth.change_user" not in held(FINANCE_LEAD)
+
+    def test_syncing_takes_back_what_somebody_added_by_hand(self) -> None:
+        extra = Permission.objects.get(codename="delete_user")
+        Group.objects.get(name=VIEWER).permissions.add(extra)
+        sync_roles()
+        assert "auth.delete_user" not in held(VIEWER)
+
+
+class TestMatrix:
+    @pytest.mark.parametrize(
+        ("permission", "first"),
+        [
+            ("invoicing.view_invoice", VIEWER),
+            ("catalog.change_catalogdraft", BILLING),
+            ("invoicing.run_billing", BILLING),
+            ("catalog.publish_catalogdraft", FINANCE_LEAD),
+            ("invoicing.void_invoice", FINANCE_LEAD),
+            ("invoicing.something_new", ADMIN),
+        ],
+    )
+    def test_a_permission_begins_with_its_role(self, permission: str, first: str) -> None:
+        order = [VIEWER, BILLING, FINANCE_LEAD, ADMIN]
+        assert [is_granted(role, permission) for role in order] == [
+            position >= order.index(first) for position in range(len(order))
+        ]
