@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from billing_site.kernel.errors import ValidationFailed
 from catalog.models import Price
+from catalog.queries.prices import get_price_terms
 
 
 def is_free(prices: Iterable[Price]) -> bool:
     """Tell whether nothing in the plan costs anything."""
-    return all(price.unit_amount == 0 for price in prices)
+    return all(get_price_terms(price).is_free for price in prices)
 
 
 def choose_currency(prices: Sequence[Price], *, plan_name: str, asked: str | None, default: str) -> str:

@@ -31,6 +31,7 @@ from billing_site.kernel.periods import Interval
 from billing_site.platform.services import events
 from catalog.models import BillingTiming, PlanVersion, Price
 from catalog.queries.plans import get_sellable_plan
+from catalog.queries.prices import get_price_terms
 
 MAX_TRIAL_DAYS = 730
 MAX_QUANTITY = 2_147_483_647
@@ -147,7 +148,7 @@ def _build(
         interval=every,
         trial_days=trial_days,
         bills_in_advance=any(
-            price.billing_timing == BillingTiming.ADVANCE and price.unit_amount > 0
+            price.billing_timing == BillingTiming.ADVANCE and not get_price_terms(price).is_free
             for price in prices
             if not price.is_metered
         ),

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from catalog.documents.vocabulary import SCHEMA_VERSION, derive_price_lookup_key
+from catalog.pricing.terms import PriceOptions
 
 _Plain = dict[str, Any]
 
@@ -57,16 +58,17 @@ class MeterEntry:
 
 @dataclass(frozen=True, slots=True)
 class PriceEntry:
-    """A fee, or with `meter` a usage price. `unit_amount` is exact minor units."""
+    """A fee, or with `meter` a usage price. `unit_amount` is exact minor units, None for models without one."""
 
     currency: str
-    unit_amount: Decimal
+    unit_amount: Decimal | None
     interval: str
     lookup_key: str
     billing_timing: str
     model: str
     interval_count: int = 1
     meter: str | None = None
+    options: PriceOptions = field(default_factory=PriceOptions)
 
     @property
     def place(self) -> str:
@@ -74,18 +76,23 @@ class PriceEntry:
         return derive_price_lookup_key("", self.currency, self.interval, self.interval_count, self.meter)[1:]
 
     def as_dict(self) -> _Plain:
-        amount: str | int = to_text(self.unit_amount) if self.meter else int(self.unit_amount)
-        return _compact(
-            {
-                "currency": self.currency,
-                "unit_amount": amount,
-                "interval": self.interval,
-                "interval_count": self.interval_count if self.interval_count != 1 else None,
-                "billing_timing": self.billing_timing,
-                "meter": self.meter,
-                "model": self.model if self.meter else None,
-                "lookup_key": self.lookup_key,
-            }
+        amount: str | int | None = None
+        if self.unit_amount is not None:
+            amount = to_text(self.unit_amount) if self.meter else int(self.unit_amount)
+        return (
+            _compact(
+                {
+                    "currency": self.currency,
+                    "unit_amount": amount,
+                    "interval": self.interval,
+                    "interval_count": self.interval_count if self.interval_count != 1 else None,
+                    "billing_timing": self.billing_timing,
+                    "meter": self.meter,
+                    "model": self.model if self.meter or self.model != "flat" else None,
+                    "lookup_key": self.lookup_key,
+                }
+            )
+            | self.options.as_dict()
         )
 
 

@@ -1,6 +1,7 @@
 """Tables of the catalog."""
 
 from catalog.models.plan import (
+    FEE_MODELS,
     BillingTiming,
     Enforcement,
     Plan,
@@ -16,6 +17,7 @@ from catalog.models.product import Aggregation, Feature, Meter, Product
 from catalog.models.revision import CatalogDraft, CatalogRevision, DraftStatus
 
 __all__ = [
+    "FEE_MODELS",
     "Aggregation",
     "BillingTiming",
     "CatalogDraft",

@@ -115,6 +115,19 @@ class PlanVersionFeature(models.Model):
 class PriceModel(models.TextChoices):
     FLAT = "flat"
     PER_UNIT = "per_unit"
+    GRADUATED = "graduated"
+    VOLUME = "volume"
+    PACKAGE = "package"
+    PERCENTAGE = "percentage"
+    GRADUATED_PERCENTAGE = "graduated_percentage"
+    STAIRSTEP = "stairstep"
+    DYNAMIC = "dynamic"
+
+
+# Models a fee may have: those that price the subscribed quantity.
+FEE_MODELS = ("flat", "per_unit", "graduated", "volume", "package", "stairstep")
+# Models whose price is one amount; the others keep theirs in `options`.
+AMOUNT_MODELS = ("flat", "per_unit", "package")
 
 
 class PriceInterval(models.TextChoices):
@@ -131,9 +144,10 @@ class BillingTiming(models.TextChoices):
 
 class Price(Identified):
     """
-    A fee (no meter: `unit_amount` for the whole interval) or a usage price (meter: `unit_amount` per unit).
+    A fee (no meter: for the whole interval, by subscribed quantity) or a usage price (meter: for what was counted).
 
-    `unit_amount` is exact minor units with up to 12 decimals. Usage is always billed in arrears.
+    `unit_amount` is exact minor units with up to 12 decimals, null for models without one; `options` is everything else
+    the model needs, in the form of `catalog.pricing.terms.PriceOptions`. Usage is always billed in arrears.
     """
 
     id_prefix = "price"
@@ -144,7 +158,8 @@ class Price(Identified):
     interval_count = models.PositiveSmallIntegerField(default=1)
     billing_timing = models.CharField(max_length=7, choices=BillingTiming)
     model = models.CharField(max_length=20, choices=PriceModel)
-    unit_amount = models.DecimalField(max_digits=38, decimal_places=12)
+    unit_amount = models.DecimalField(max_digits=38, decimal_places=12, null=True, blank=True)
+    options = models.JSONField(default=dict, blank=True)
     meter = models.ForeignKey(Meter, null=True, blank=True, on_delete=models.PROTECT, related_name="prices")
     lookup_key = models.CharField(max_length=250)
 
@@ -165,8 +180,12 @@ class Price(Identified):
             models.CheckConstraint(condition=Q(unit_amount__gte=0), name="prices_unit_amount_not_negative"),
             models.CheckConstraint(condition=Q(interval_count__gte=1), name="prices_interval_count_positive"),
             models.CheckConstraint(
-                condition=Q(meter__isnull=True, model="flat") | Q(meter__isnull=False, billing_timing="arrears"),
+                condition=Q(meter__isnull=True, model__in=FEE_MODELS)
+                | Q(meter__isnull=False, billing_timing="arrears"),
                 name="prices_usage_in_arrears",
+            ),
+            models.CheckConstraint(
+                condition=~Q(model__in=AMOUNT_MODELS) | Q(unit_amount__isnull=False), name="prices_amount_given"
             ),
         ]
         triggers = sealed_triggers("prices")

@@ -173,6 +173,7 @@ def _build_prices(entry: PlanEntry, version: PlanVersion, meters: Mapping[str, M
             billing_timing=price.billing_timing,
             model=price.model,
             unit_amount=price.unit_amount,
+            options=price.options.as_dict(),
             meter=meters[price.meter] if price.meter else None,
             lookup_key=price.lookup_key,
         )

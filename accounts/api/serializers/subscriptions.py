@@ -21,6 +21,7 @@ from accounts.models import (
 from billing_site.api.fields import AccountRefField, CurrencyField, MetadataField, MoneyField, TimestampField
 from billing_site.api.params import ACCOUNT_SYNONYMS
 from billing_site.kernel.money import round_to_minor
+from catalog.queries.prices import compute_unit_fee
 
 INTERVALS = ("month", "year")
 
@@ -91,7 +92,7 @@ class SubscriptionPlanSerializer(serializers.Serializer[Subscription]):
 
     def get_price(self, subscription: Subscription) -> int:
         items: list[SubscriptionItem] = getattr(subscription, "current_items", [])
-        fees = [item.price.unit_amount for item in items if item.billing_mode == BillingMode.LICENSED]
+        fees = [compute_unit_fee(item.price) for item in items if item.billing_mode == BillingMode.LICENSED]
         return round_to_minor(fees[0]) if fees else 0
 
 

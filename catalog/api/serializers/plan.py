@@ -21,6 +21,7 @@ from catalog.models import (
     QuotaWindow,
 )
 from catalog.pricing.monthly import Fee, compute_monthly_price
+from catalog.queries.prices import compute_unit_fee
 
 
 class PlanQuery(serializers.Serializer[dict[str, Any]]):
@@ -37,7 +38,12 @@ class PlanPriceSerializer(serializers.Serializer[dict[str, Any]]):
 
     currency = CurrencyField()
     unit_amount = MoneyField(allow_null=True, help_text="A fee: minor units for the whole interval. Null for usage.")
-    unit_amount_decimal = DecimalStringField(help_text="Exact minor units: per interval, or per unit of the meter.")
+    unit_amount_decimal = DecimalStringField(
+        allow_null=True, help_text="Exact minor units: per interval, unit of the meter or package. Null with tiers."
+    )
+    options = serializers.DictField(
+        help_text="What the model needs beside the amount, as in the catalog document: tiers, package_size, percent …"
+    )
     model = serializers.ChoiceField(choices=PriceModel.choices)
     meter = serializers.CharField(allow_null=True, help_text="Event name of the meter; null for a fee.")
     unit = serializers.CharField(allow_null=True)
@@ -96,7 +102,7 @@ class PlanSerializer(serializers.Serializer[Plan]):
         prices = self._list_visible_prices(version)
         currency = self.context.get("currency") or _find_first_currency(prices)
         fees = [
-            Fee(price.unit_amount, price.interval, price.interval_count)
+            Fee(compute_unit_fee(price), price.interval, price.interval_count)
             for price in prices
             if price.currency == currency and not price.is_metered
         ]
@@ -139,8 +145,9 @@ def _find_first_currency(prices: Sequence[Price]) -> str | None:
 def _render_price(price: Price) -> dict[str, Any]:
     return {
         "currency": price.currency,
-        "unit_amount": None if price.is_metered else int(price.unit_amount),
-        "unit_amount_decimal": _plain(price.unit_amount),
+        "unit_amount": None if price.is_metered or price.unit_amount is None else int(price.unit_amount),
+        "unit_amount_decimal": None if price.unit_amount is None else _plain(price.unit_amount),
+        "options": price.options,
         "model": price.model,
         "meter": price.meter.event_name if price.meter else None,
         "unit": price.meter.unit if price.meter else None,

@@ -57,6 +57,7 @@ class TestList:
                     "currency": currency,
                     "unit_amount": amount,
                     "unit_amount_decimal": str(amount),
+                    "options": {},
                     "model": "flat",
                     "meter": None,
                     "unit": None,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_site.kernel.money import EXACT, round_to_minor
+from catalog.models import PriceModel
 from catalog.pricing.engine import MODELS, UnknownPriceModel, price_quantity
 from catalog.pricing.terms import PricedTier, PriceTerms, to_text
 
@@ -86,7 +87,7 @@ class TestFlat:
 
 class TestRefusals:
     def test_knows_the_models_of_the_catalog(self) -> None:
-        assert set(MODELS) == {"flat", "per_unit"}
+        assert set(MODELS) == set(PriceModel.values)
 
     def test_refuses_an_unknown_model(self) -> None:
         with pytest.raises(UnknownPriceModel):
