@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel import Locale
-
 from accounts.models import Account, AccountStatus, CollectionMethod, Tier
 from accounts.queries.currencies import require_currency
+from billing_site.kernel.countries import is_country
 from billing_site.kernel.errors import FieldError, ValidationFailed
-
-# Groups of countries, the unknown one and test codes, which the territory list also holds.
-_NO_COUNTRIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
 
 
 class FieldRefused(ValueError):
@@ -103,14 +98,9 @@ def _check_zone(value: Any) -> str:
         raise FieldRefused("invalid", f"{name[:64]!r} is not an IANA time zone such as Europe/Berlin.") from error
 
 
-@cache
-def _countries() -> frozenset[str]:
-    return frozenset(str(code) for code in Locale.parse("en").territories if len(str(code)) == 2) - _NO_COUNTRIES
-
-
 def _check_country(value: Any) -> str:
     code = str(value or "").strip().upper()
-    if code and code not in _countries():
+    if code and not is_country(code):
         raise FieldRefused("invalid", f"{code[:10]!r} is not an ISO 3166-1 alpha-2 country code.")
     return code
 

@@ -126,8 +126,3 @@ class MemberSerializer(serializers.Serializer[Member]):
     name = serializers.CharField()
     role = serializers.ChoiceField(choices=MemberRole.choices)
     added_at = TimestampField()
-
-
-class DeletedSerializer(serializers.Serializer[dict[str, Any]]):
-    id = serializers.CharField()
-    deleted = serializers.BooleanField(help_text="Always true.")

@@ -18,7 +18,6 @@ from accounts.api.serializers.accounts import (
     AccountQuery,
     AccountSerializer,
     AccountUpdateInput,
-    DeletedSerializer,
     MemberAddInput,
     MemberRoleInput,
     MemberSerializer,
@@ -36,6 +35,7 @@ from accounts.queries.access import (
 from accounts.queries.snapshots import ADDRESS_FIELDS
 from accounts.services.accounts import ExternalIdTaken, choose_handle, create_account, update_account
 from accounts.services.members import LastOwner, MemberExists, add_member, change_member_role, remove_member
+from billing_site.api.bodies import DeletedSerializer
 from billing_site.api.params import query_serializer
 from billing_site.api.permissions import BOTH_READ, both
 from billing_site.api.schema import list_of
