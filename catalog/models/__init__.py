@@ -1,6 +1,8 @@
 """Tables of the catalog."""
 
+from catalog.models.coupon import Coupon, DiscountType
 from catalog.models.plan import (
+    AMOUNT_MODELS,
     FEE_MODELS,
     BillingTiming,
     Enforcement,
@@ -13,18 +15,24 @@ from catalog.models.plan import (
     QuotaRule,
     QuotaWindow,
 )
-from catalog.models.product import Aggregation, Feature, Meter, Product
+from catalog.models.pricing_rule import PricingRule, RuleModel
+from catalog.models.product import Aggregation, Feature, ManagedBy, Meter, Product
 from catalog.models.revision import CatalogDraft, CatalogRevision, DraftStatus
+from catalog.models.tax_rate import TaxRate
 
 __all__ = [
+    "AMOUNT_MODELS",
     "FEE_MODELS",
     "Aggregation",
     "BillingTiming",
     "CatalogDraft",
     "CatalogRevision",
+    "Coupon",
+    "DiscountType",
     "DraftStatus",
     "Enforcement",
     "Feature",
+    "ManagedBy",
     "Meter",
     "Plan",
     "PlanVersion",
@@ -32,7 +40,10 @@ __all__ = [
     "Price",
     "PriceInterval",
     "PriceModel",
+    "PricingRule",
     "Product",
     "QuotaRule",
     "QuotaWindow",
+    "RuleModel",
+    "TaxRate",
 ]

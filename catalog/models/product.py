@@ -43,8 +43,18 @@ class Aggregation(models.TextChoices):
     UNIQUE = "unique"
 
 
+class ManagedBy(models.TextChoices):
+    DOCUMENT = "document"
+    API = "api", "API"
+
+
 class Meter(CatalogObject):
-    """What is counted. `event_name` is what callers send; quantities are `numeric(38,12)`."""
+    """
+    What is counted. `event_name` is what callers send; quantities are `numeric(38,12)`.
+
+    A meter comes from the catalog document, which also retires it, or was made on its own through the API. `currency`
+    is what its maker named, if anything: prices and rules have their own.
+    """
 
     id_prefix = "mtr"
 
@@ -55,6 +65,8 @@ class Meter(CatalogObject):
     dimensions = models.JSONField(default=list, blank=True)
     lookup_key = models.CharField(max_length=250)
     provider_settings = models.JSONField(default=dict, blank=True)
+    currency = models.CharField(max_length=3, blank=True)
+    managed_by = models.CharField(max_length=8, choices=ManagedBy, default=ManagedBy.DOCUMENT)
 
     class Meta:
         db_table = "meters"
