@@ -14,5 +14,6 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-billing-runs": {"task": "invoicing.sweep_billing_runs", "schedule": timedelta(minutes=1)},
     "sweep-invoice-documents": {"task": "invoicing.sweep_invoice_documents", "schedule": timedelta(minutes=1)},
     "expire-deposits": {"task": "accounts.expire_deposits", "schedule": timedelta(hours=1)},
+    "expire-approvals": {"task": "platform.expire_approvals", "schedule": timedelta(minutes=5)},
     "expire-idempotency-keys": {"task": "platform.expire_idempotency_keys", "schedule": timedelta(hours=1)},
 }

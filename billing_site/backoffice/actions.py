@@ -87,6 +87,7 @@ class ServiceAction:
     effect: str | Callable[[Sequence[Any]], str] = ""
     warnings: Callable[[Sequence[Any]], Iterable[str]] | None = None
     allowed: Callable[[Any], bool] | None = None
+    refuses: Callable[[User | AnonymousUser, Any], str] | None = None
     form: type[ReasonForm] = ReasonForm
     confirm_label: str = ""
     variant: ActionVariant = ActionVariant.DEFAULT
@@ -100,6 +101,10 @@ class ServiceAction:
     def is_allowed(self, obj: Any) -> bool:
         """Tell whether the object's state allows it."""
         return self.allowed is None or bool(self.allowed(obj))
+
+    def find_refusal(self, user: User | AnonymousUser, obj: Any) -> str:
+        """Return why this person may not do it to this object, as a sentence; empty when they may."""
+        return "" if self.refuses is None else self.refuses(user, obj)
 
     # ---- the three ways in ------------------------------------------------------------------------------------------
     def respond(self, admin: Any, request: HttpRequest, target: Any) -> HttpResponse | None:
@@ -118,6 +123,9 @@ class ServiceAction:
         back = change_url(admin, obj)
         if not self.is_allowed(obj):
             messages.error(request, f"“{self.description}” is not possible for {obj} in its present state.")
+            return HttpResponseRedirect(back)
+        if refusal := self.find_refusal(request.user, obj):
+            messages.error(request, refusal)
             return HttpResponseRedirect(back)
         return self._respond_once(admin, request, obj, back=back)
 
@@ -141,14 +149,14 @@ class ServiceAction:
         if len(objects) > BULK_LIMIT:
             messages.error(request, f"Select at most {BULK_LIMIT} at a time.")
             return None
-        possible = [obj for obj in objects if self.is_allowed(obj)]
+        possible = [obj for obj in objects if self._is_possible(request, obj)]
         back = request.get_full_path()
         if not possible:
             messages.error(request, f"“{self.description}” is not possible for any of the selected.")
             return HttpResponseRedirect(back)
         form = self._bind(request)
         if not (form.is_bound and form.is_valid()):
-            skipped = [obj for obj in objects if not self.is_allowed(obj)]
+            skipped = [obj for obj in objects if not self._is_possible(request, obj)]
             return self._confirmation(admin, request, form, possible, back=back, skipped=skipped)
         done = 0
         for obj in possible:
@@ -160,6 +168,9 @@ class ServiceAction:
         if done:
             messages.success(request, f"{self.description}: {done} of {len(objects)} done.")
         return HttpResponseRedirect(back)
+
+    def _is_possible(self, request: HttpRequest, obj: Any) -> bool:
+        return self.is_allowed(obj) and not self.find_refusal(request.user, obj)
 
     def _bind(self, request: HttpRequest) -> ReasonForm:
         return self.form(request.POST, request.FILES) if CONFIRMED in request.POST else self.form()
@@ -214,6 +225,7 @@ def service_action(
     effect: str | Callable[[Sequence[Any]], str] = "",
     warnings: Callable[[Sequence[Any]], Iterable[str]] | None = None,
     allowed: Callable[[Any], bool] | None = None,
+    refuses: Callable[[User | AnonymousUser, Any], str] | None = None,
     form: type[ReasonForm] = ReasonForm,
     confirm_label: str = "",
     icon: str | None = None,
@@ -225,7 +237,8 @@ def service_action(
     Turn `method(self, request, obj, call)` into an admin action with confirmation, reason, permission and messages.
 
     `effect` says what will happen (text, or a function of the objects); `warnings` what to beware of; `allowed` hides
-    the button for states that do not permit it. The method returns the success message, or a response, or None.
+    the button for states that do not permit it, `refuses` for people who may not do it to this object and says why. The
+    method returns the success message, or a response, or None.
     """
     chosen = ActionVariant(variant) if isinstance(variant, str) else variant
 
@@ -237,6 +250,7 @@ def service_action(
             effect=effect,
             warnings=warnings,
             allowed=allowed,
+            refuses=refuses,
             form=form,
             confirm_label=confirm_label,
             variant=chosen,

@@ -48,18 +48,20 @@ ICONS: Final[dict[str, str]] = {
 def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return Unfold's sidebar structure: the overview, then one group per part of the product."""
     overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}
-    navigation: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
+    navigation: list[dict[str, Any]] = [{"title": "", "items": [overview, *_list_items(request, None)]}]
     for title, labels in GROUPS:
         if items := _list_items(request, labels):
             navigation.append({"title": title, "separator": False, "collapsible": False, "items": items})
     return navigation
 
 
-def _list_items(request: HttpRequest, labels: tuple[str, ...]) -> list[dict[str, Any]]:
+def _list_items(request: HttpRequest, labels: tuple[str, ...] | None) -> list[dict[str, Any]]:
+    """Return the entries of some apps' pages, or (None) of the pages that stand above all groups."""
     pages = [
         (getattr(page, "nav_order", 100), str(model._meta.verbose_name_plural), model, page)
         for model, page in admin.site._registry.items()
-        if model._meta.app_label in labels and not getattr(page, "nav_hidden", False)
+        if (_stands_above(page) if labels is None else model._meta.app_label in labels and not _stands_above(page))
+        and not getattr(page, "nav_hidden", False)
     ]
     items = []
     for _, plural, model, page in sorted(pages, key=lambda entry: entry[:2]):
@@ -71,5 +73,16 @@ def _list_items(request: HttpRequest, labels: tuple[str, ...]) -> list[dict[str,
             continue
         title = getattr(page, "nav_title", "") or plural[:1].upper() + plural[1:]
         icon = getattr(page, "nav_icon", "") or ICONS.get(model._meta.model_name or "", "table_rows")
-        items.append({"title": title, "icon": icon, "link": link})
+        item = {"title": title, "icon": icon, "link": link}
+        if badge := getattr(page, "nav_badge", _no_badge)(request):
+            item |= {"badge": badge, "badge_variant": "warning"}
+        items.append(item)
     return items
+
+
+def _stands_above(page: Any) -> bool:
+    return bool(getattr(page, "nav_top", False))
+
+
+def _no_badge(_request: HttpRequest) -> str:
+    return ""

@@ -2,9 +2,19 @@
 
 from django.contrib.admin import site as admin_site
 
+from billing_site.backoffice.admin.approvals import ApprovalAdmin
 from billing_site.backoffice.admin.base import BackOfficeAdmin, ReadOnlyInline
 from billing_site.backoffice.admin.events import EventAdmin
 from billing_site.backoffice.admin.jobs import JobAdmin
 from billing_site.backoffice.admin.staff import RoleAdmin, StaffAdmin
 
-__all__ = ["BackOfficeAdmin", "EventAdmin", "JobAdmin", "ReadOnlyInline", "RoleAdmin", "StaffAdmin", "admin_site"]
+__all__ = [
+    "ApprovalAdmin",
+    "BackOfficeAdmin",
+    "EventAdmin",
+    "JobAdmin",
+    "ReadOnlyInline",
+    "RoleAdmin",
+    "StaffAdmin",
+    "admin_site",
+]

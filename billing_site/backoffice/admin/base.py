@@ -37,7 +37,7 @@ class BackOfficeAdmin(StyledModelAdmin):
 
     - `financial = True`: a document or ledger row; viewing only, whatever the user may do elsewhere.
     - `save_with_service`: define it to allow the form; it calls one service and returns the saved row.
-    - `nav_icon`, `nav_order`, `nav_title`, `nav_hidden`: how the sidebar lists the page.
+    - `nav_icon`, `nav_order`, `nav_title`, `nav_hidden`, `nav_top`, `nav_badge`: how the sidebar lists the page.
     - `empty_title`, `empty_text`: what an empty list teaches.
     """
 
@@ -46,6 +46,7 @@ class BackOfficeAdmin(StyledModelAdmin):
     nav_order: ClassVar[int] = 100
     nav_title: ClassVar[str] = ""
     nav_hidden: ClassVar[bool] = False
+    nav_top: ClassVar[bool] = False
     empty_title: ClassVar[str] = ""
     empty_text: ClassVar[str] = ""
 
@@ -69,6 +70,10 @@ class BackOfficeAdmin(StyledModelAdmin):
     @property
     def _saves(self) -> bool:
         return not self.financial and type(self).save_with_service is not BackOfficeAdmin.save_with_service
+
+    def nav_badge(self, request: HttpRequest) -> str:
+        """Return the number beside the page's entry in the sidebar, as text; empty for none."""
+        return ""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._saves and super().has_add_permission(request)
@@ -142,7 +147,9 @@ class BackOfficeAdmin(StyledModelAdmin):
     def _is_offered(self, request: HttpRequest, action: ServiceAction | None, obj: Any) -> bool:
         if action is None:
             return True
-        return action.is_permitted(request.user, self.model) and (obj is None or action.is_allowed(obj))
+        if not action.is_permitted(request.user, self.model):
+            return False
+        return obj is None or (action.is_allowed(obj) and not action.find_refusal(request.user, obj))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         page: HttpResponse = super().changelist_view(request, {"title": self._plural_title(), **(extra_context or {})})

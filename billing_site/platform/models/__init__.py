@@ -1,5 +1,6 @@
 """Tables of the platform."""
 
+from billing_site.platform.models.approvals import Approval, ApprovalStatus
 from billing_site.platform.models.base import Identified, Timestamped
 from billing_site.platform.models.events import PLATFORM_CHAIN, Event, EventChain
 from billing_site.platform.models.idempotency import IdempotencyKey
@@ -7,6 +8,8 @@ from billing_site.platform.models.triggers import StrictTrigger, append_only_tri
 
 __all__ = [
     "PLATFORM_CHAIN",
+    "Approval",
+    "ApprovalStatus",
     "Event",
     "EventChain",
     "IdempotencyKey",
