@@ -31,12 +31,12 @@ ROOMS = {
     "metering": COMMON_ROOMS | {"rating", "stores"},
     "invoicing": COMMON_ROOMS | {"calculation", "documents", "gateways", "webhooks"},
     "billing_site": frozenset({"kernel", "platform", "api", "backoffice", "djstripe_migrations"}),
-    "billing_client": frozenset({"cli", "data", "usage_import"}),
+    "billing_client": frozenset({"cli", "data", "provider_sync", "usage_import"}),
     "tests": frozenset(
         {
             *("accounts", "backoffice", "billing_client", "catalog", "invoicing", "launcher", "metering", "platform"),
             *("api", "architecture", "browser", "concurrency", "factories", "faults", "kernel", "scenarios", "support"),
-            *("end_to_end", "unit"),
+            *("end_to_end", "stripe_server", "unit"),
         }
     ),
 }

@@ -1,0 +1,156 @@
+"""The server: sockets around `StripeApi`, and what tests use to look inside and to cause trouble."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.stripe_server.api import Key, Reply, Request, StripeApi
+from tests.stripe_server.faults import Fault, Moment
+from tests.stripe_server.store import Clock, Store
+
+# In pieces: nothing in the project looks like a real key.
+TEST_KEY = "sk_" + "test_" + "0" * 24
+LIVE_KEY = "sk_" + "live_" + "0" * 24
+RESTRICTED_KEY = "rk_" + "test_" + "0" * 24
+PUBLISHABLE_KEY = "pk_" + "test_" + "0" * 24
+
+
+class StripeServer:
+    """What a test holds: the address, the keys, the requests that came, the objects, and the switches."""
+
+    test_key = TEST_KEY
+    live_key = LIVE_KEY
+    restricted_key = RESTRICTED_KEY
+    """May read the balance and products, nothing else."""
+    publishable_key = PUBLISHABLE_KEY
+
+    def __init__(self) -> None:
+        may = frozenset({"rak_balance_read", "rak_product_read"})
+        self.api = StripeApi(
+            {
+                TEST_KEY: Key(livemode=False),
+                LIVE_KEY: Key(livemode=True),
+                RESTRICTED_KEY: Key(livemode=False, permissions=may),
+            }
+        )
+        self.url = ""
+        self.requests: list[Request] = []
+
+    @property
+    def clock(self) -> Clock:
+        return self.api.clock
+
+    @property
+    def writes(self) -> list[Request]:
+        """The requests that ask for a change, in the order in which they came."""
+        return [request for request in self.requests if request.method != "GET"]
+
+    def store(self, *, livemode: bool = False) -> Store:
+        """The objects of a mode."""
+        return self.api.stores[livemode]
+
+    def objects(self, kind: str, *, livemode: bool = False) -> list[dict[str, Any]]:
+        """The objects of a kind (`product`, `price`, `billing.meter`), oldest first."""
+        return self.store(livemode=livemode).all(kind)
+
+    # ---- trouble ----------------------------------------------------------------------------------------------------
+    def fail_next(
+        self,
+        status: int,
+        *,
+        times: int | None = 1,
+        skip: int = 0,
+        method: str = "",
+        path: str = "",
+        moment: Moment = "before",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Answer with 500, 503, 429 or 409; with `moment="after"` although the work was done."""
+        shown = tuple((headers or {}).items())
+        fault = Fault(status=status, times=times, skip=skip, method=method, path=path, moment=moment, headers=shown)
+        self.api.faults.plan(fault)
+
+    def drop_next(
+        self, *, times: int | None = 1, skip: int = 0, method: str = "", path: str = "", moment: Moment = "before"
+    ) -> None:
+        """Close the connection: before the request is read by anyone, or after it was carried out."""
+        self.api.faults.plan(Fault(drop=True, times=times, skip=skip, method=method, path=path, moment=moment))
+
+    def delay_next(
+        self, seconds: float, *, times: int | None = 1, method: str = "", path: str = "", moment: Moment = "before"
+    ) -> None:
+        """Be slow."""
+        self.api.faults.plan(Fault(delay=seconds, times=times, method=method, path=path, moment=moment))
+
+    def heal(self) -> None:
+        """End all trouble."""
+        self.api.faults.heal()
+
+    def forget_requests(self) -> None:
+        """Start a new record of requests."""
+        self.requests.clear()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "nginx"
+    sys_version = ""
+    stripe: StripeServer
+
+    def _serve(self) -> None:
+        parts = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        request = Request(
+            self.command,
+            parts.path,
+            parts.query,
+            {name.lower(): value for name, value in self.headers.items()},
+            self.rfile.read(length).decode(),
+        )
+        self.stripe.requests.append(request)
+        reply = self.stripe.api.answer(request)
+        if reply.is_dropped:
+            self.close_connection = True
+            return
+        self._send(reply)
+
+    def _send(self, reply: Reply) -> None:
+        content = json.dumps(reply.body, indent=2).encode()
+        self.send_response(reply.status)
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-cache, no-store", **reply.headers}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        try:
+            self.wfile.write(content)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the caller did not wait
+
+    do_GET = do_POST = do_DELETE = _serve
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep tests quiet."""
+
+
+@contextmanager
+def run_stripe_server() -> Iterator[StripeServer]:
+    """Run a server on a free port of this machine for the block."""
+    stripe = StripeServer()
+    handler = type("Handler", (_Handler,), {"stripe": stripe})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        stripe.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield stripe
+        finally:
+            server.shutdown()
+            thread.join()
