@@ -250,6 +250,7 @@ BILLING_CURRENCIES = env.list("BILLING_CURRENCIES", default=[])  # empty: every 
 BILLING_RUN_CHUNK_SIZE = env.int("BILLING_RUN_CHUNK_SIZE", default=500)  # subscriptions billed in one transaction
 BILLING_INVOICE_PREFIX = env.str("BILLING_INVOICE_PREFIX", default="INV")
 BILLING_INVOICE_DUE_DAYS = env.int("BILLING_INVOICE_DUE_DAYS", default=7)
+BILLING_CATALOG_APPROVAL = env.bool("BILLING_CATALOG_APPROVAL", default=True)  # in the admin; ADR 0017
 BILLING_COMPANY = {
     "name": env.str("BILLING_COMPANY_NAME", default="Countinghouse"),
     "line1": env.str("BILLING_COMPANY_ADDRESS", default=""),

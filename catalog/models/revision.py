@@ -6,6 +6,7 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q
 
+from billing_site.platform.models.approvals import Approval
 from billing_site.platform.models.base import Identified, Timestamped
 from billing_site.platform.models.triggers import StrictTrigger
 
@@ -69,12 +70,18 @@ class CatalogRevision(Identified):
 
 class DraftStatus(models.TextChoices):
     DRAFT = "draft"
+    SUBMITTED = "submitted"
     PUBLISHED = "published"
     DISCARDED = "discarded"
 
 
 class CatalogDraft(Identified, Timestamped):
-    """A document being edited. Publishing it makes a new revision and closes the draft."""
+    """
+    A document being edited. Publishing it makes a new revision and closes the draft.
+
+    A submitted draft waits for a second person and cannot be edited; `approval` is the last request made for it and
+    `submitted_hash` the hash of what its document said then. A rejected one is a draft again.
+    """
 
     id_prefix = "cdr"
 
@@ -87,11 +94,15 @@ class CatalogDraft(Identified, Timestamped):
     published_revision = models.ForeignKey(
         CatalogRevision, null=True, blank=True, on_delete=models.PROTECT, related_name="drafts"
     )
+    approval = models.ForeignKey(Approval, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    submitted_hash = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:
         db_table = "catalog_drafts"
         ordering = ["-id"]
         permissions = [
+            ("submit_catalogdraft", "Can submit a catalog draft for approval"),
+            ("approve_catalog", "Can approve what becomes the catalog"),
             ("publish_catalogdraft", "Can publish a catalog draft"),
             ("discard_catalogdraft", "Can discard a catalog draft"),
         ]
@@ -100,6 +111,27 @@ class CatalogDraft(Identified, Timestamped):
                 condition=Q(status="published", published_revision__isnull=False)
                 | (~Q(status="published") & Q(published_revision__isnull=True)),
                 name="catalog_drafts_published_has_revision",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="submitted") | (Q(approval__isnull=False) & ~Q(submitted_hash="")),
+                name="catalog_drafts_submitted_has_request",
+            ),
+        ]
+        triggers = [
+            StrictTrigger(
+                name="locked_unless_draft",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                level=pgtrigger.Row,
+                func="""
+                IF OLD.status <> 'draft' AND (NEW.document IS DISTINCT FROM OLD.document OR NEW.org_id <> OLD.org_id
+                    OR NEW.base_revision IS DISTINCT FROM OLD.base_revision)
+                THEN RAISE EXCEPTION USING ERRCODE = 'restrict_violation',
+                    MESSAGE = format('a %s draft keeps its document: %s refused', OLD.status, TG_OP),
+                    TABLE = 'catalog_drafts', CONSTRAINT = 'catalog_drafts_locked';
+                END IF;
+                RETURN NEW;
+                """,
             ),
         ]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 
 from billing_site.kernel.actors import Actor
-from billing_site.kernel.errors import InvalidState, NotFound, ValidationFailed
+from billing_site.kernel.errors import DomainError, InvalidState, NotFound, ValidationFailed
 from billing_site.platform.services import events
 from catalog.documents.content import CatalogContent, canonical_json
 from catalog.documents.findings import Findings
@@ -22,6 +24,14 @@ from catalog.services.documents import CatalogInvalid, check_document, refuse_do
 from catalog.services.publishing import PublishResult, publish_document
 
 _TITLE_LENGTH: Final = 200
+
+
+class DraftChanged(DomainError):
+    code, title, status = "draft_changed", "The draft was changed meanwhile", 409
+
+
+class DraftNeedsApproval(DomainError):
+    code, title, status = "draft_needs_approval", "Publishing takes a second person", 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +71,55 @@ def create_draft(
         base_revision=active.revision if active else None,
         created_by=str(actor),
     )
-    _emit("created", draft, at=at, actor=actor, reason=reason)
+    emit_draft("created", draft, at=at, actor=actor, reason=reason)
     return DraftResult(draft, findings)
 
 
 @transaction.atomic
 def update_draft(
-    *, draft_id: uuid.UUID, document: dict[str, Any], at: datetime, actor: Actor, title: str | None = None
+    *,
+    draft_id: uuid.UUID,
+    document: dict[str, Any],
+    at: datetime,
+    actor: Actor,
+    title: str | None = None,
+    seen: str | None = None,
+    what: str = "",
 ) -> DraftResult:
     """
     Store an edited document, findings or not, and return what is wrong with it.
 
+    `seen` is the hash (`hash_document`) of the document that was edited; `what` says in words what was changed.
+    :raises DraftChanged: if the draft holds another document than `seen` says.
     :raises CatalogContainsSecret: if something in it looks like a secret; nothing is stored.
     :raises CatalogInvalid: if it cannot be stored.
-    :raises InvalidState: if the draft is published or discarded.
+    :raises InvalidState: if the draft is submitted, published or discarded.
     """
-    draft = _lock_open_draft(draft_id)
+    draft = lock_open_draft(draft_id)
+    if seen is not None and hash_document(draft.document) != seen:
+        raise DraftChanged("Somebody saved this draft while you edited it; look at it again before saving yours.")
     findings = _require_storable(document)
     new_title = draft.title if title is None else _clean_title(title)
     if draft.document != document or draft.title != new_title:
         draft.document, draft.title = document, new_title
         draft.save(update_fields=["document", "title", "updated_at"])
-        _emit("updated", draft, at=at, actor=actor, data={"findings": len(findings)})
+        emit_draft("updated", draft, at=at, actor=actor, data={"findings": len(findings)}, reason=what)
     return DraftResult(draft, findings)
 
 
 @transaction.atomic
 def publish_draft(*, draft_id: uuid.UUID, at: datetime, actor: Actor, reason: str = "") -> PublishResult:
     """
-    Publish the draft's document and close the draft.
+    Publish the draft's document and close the draft, by one person alone.
 
+    :raises DraftNeedsApproval: where publishing takes two (`BILLING_CATALOG_APPROVAL`): submit it instead.
     :raises RevisionConflict: if another revision was published since the draft was started or rebased.
     :raises CatalogInvalid: with every finding.
     :raises InvalidState: if the draft is published or discarded.
     """
-    draft = _lock_open_draft(draft_id)
+    draft = lock_open_draft(draft_id)
+    if settings.BILLING_CATALOG_APPROVAL:
+        raise DraftNeedsApproval("Submit the draft: another person approves it, and that publishes it.")
     result = publish_document(
         org_id=draft.org_id,
         document=draft.document,
@@ -104,9 +128,7 @@ def publish_draft(*, draft_id: uuid.UUID, at: datetime, actor: Actor, reason: st
         reason=reason,
         if_match=draft.base_revision or 0,
     )
-    draft.status, draft.published_revision = DraftStatus.PUBLISHED, result.revision
-    draft.save(update_fields=["status", "published_revision", "updated_at"])
-    _emit("published", draft, at=at, actor=actor, reason=reason, data={"revision": result.revision.revision})
+    close_as_published(draft, result, at=at, actor=actor, reason=reason)
     return result
 
 
@@ -118,11 +140,11 @@ def rebase_draft(*, draft_id: uuid.UUID, at: datetime, actor: Actor, reason: str
     For a draft whose author has seen the newer revision and wants to publish over it.
     :raises InvalidState: if the draft is published or discarded.
     """
-    draft = _lock_open_draft(draft_id)
+    draft = lock_open_draft(draft_id)
     active = find_active_revision(org_id=draft.org_id)
     previous, draft.base_revision = draft.base_revision, active.revision if active else None
     draft.save(update_fields=["base_revision", "updated_at"])
-    _emit("rebased", draft, at=at, actor=actor, reason=reason, previous={"base_revision": previous})
+    emit_draft("rebased", draft, at=at, actor=actor, reason=reason, previous={"base_revision": previous})
     return draft
 
 
@@ -133,20 +155,49 @@ def discard_draft(*, draft_id: uuid.UUID, at: datetime, actor: Actor, reason: st
 
     :raises InvalidState: if it is published or discarded already.
     """
-    draft = _lock_open_draft(draft_id)
+    draft = lock_open_draft(draft_id)
     draft.status = DraftStatus.DISCARDED
     draft.save(update_fields=["status", "updated_at"])
-    _emit("discarded", draft, at=at, actor=actor, reason=reason, previous={"status": DraftStatus.DRAFT})
+    emit_draft("discarded", draft, at=at, actor=actor, reason=reason, previous={"status": DraftStatus.DRAFT})
     return draft
 
 
-def _lock_open_draft(draft_id: uuid.UUID) -> CatalogDraft:
+def lock_open_draft(draft_id: uuid.UUID) -> CatalogDraft:
+    """
+    Return the draft under its lock.
+
+    :raises NotFound: if there is none. :raises InvalidState: unless it can be edited.
+    """
     draft = CatalogDraft.objects.select_for_update().filter(pk=draft_id).first()
     if draft is None:
         raise NotFound("catalog_draft")
+    if draft.status == DraftStatus.SUBMITTED:
+        raise InvalidState("This draft waits for approval; take it back to change it.", current_status=draft.status)
     if draft.status != DraftStatus.DRAFT:
         raise InvalidState(f"This draft is {draft.status}; it stays as it is.", current_status=draft.status)
     return draft
+
+
+def close_as_published(
+    draft: CatalogDraft,
+    result: PublishResult,
+    *,
+    at: datetime,
+    actor: Actor,
+    reason: str,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Tie a locked draft to the revision its document became."""
+    previous = {"status": draft.status}
+    draft.status, draft.published_revision = DraftStatus.PUBLISHED, result.revision
+    draft.save(update_fields=["status", "published_revision", "updated_at"])
+    shown = {"revision": result.revision.revision, **(data or {})}
+    emit_draft("published", draft, at=at, actor=actor, reason=reason, data=shown, previous=previous)
+
+
+def hash_document(document: object) -> str:
+    """Return the SHA-256 of a document as it stands, valid or not; the order of keys does not matter."""
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
 
 def _require_storable(document: object) -> Findings:
@@ -167,7 +218,7 @@ def _clean_title(title: str) -> str:
     return cleaned
 
 
-def _emit(
+def emit_draft(
     what: str,
     draft: CatalogDraft,
     *,
@@ -177,6 +228,7 @@ def _emit(
     data: dict[str, Any] | None = None,
     previous: dict[str, Any] | None = None,
 ) -> None:
+    """Record what happened to a draft, in its transaction."""
     snapshot = {
         "org_id": draft.org_id,
         "title": draft.title,

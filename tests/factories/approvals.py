@@ -12,7 +12,7 @@ from billing_site.kernel.errors import InvalidState
 from billing_site.kernel.ids import new_uuid
 from billing_site.kernel.money import Money
 from billing_site.platform.models import Approval, Identified
-from billing_site.platform.services.approvals import ApprovalKind, Request, register_kind, request_approval
+from billing_site.platform.services.approvals import ApprovalKind, Release, Request, register_kind, request_approval
 from tests.factories.platform import AT, Widget
 
 KIND: Final = "tests.paint"
@@ -39,8 +39,8 @@ class Workshop:
         self.done.append(("released", approval.payload, str(actor)))
 
 
-def open_workshop() -> Workshop:
-    """Register the kind anew and return what remembers its work."""
+def open_workshop(*, release: Release | None = None) -> Workshop:
+    """Register the kind anew and return what remembers its work; `release` may stand in for its own."""
     workshop = Workshop()
     register_kind(
         ApprovalKind(
@@ -48,7 +48,7 @@ def open_workshop() -> Workshop:
             title="Paint a widget",
             permission=PERMISSION,
             execute=workshop.execute,
-            release=workshop.release,
+            release=release or workshop.release,
             lifetime=LIFETIME,
         )
     )

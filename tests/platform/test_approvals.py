@@ -212,6 +212,22 @@ class TestExpireDue:
             approve(approval_id=approval.pk, at=LATER, actor=BOB)
         assert expire_due(at=AT + LIFETIME) == 1
 
+    def test_one_that_cannot_be_closed_does_not_keep_the_others(
+        self, workshop: Workshop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stuck, other = ask(), ask(colour="blue")
+
+        def release(approval: Approval, *_: object) -> None:
+            if approval.pk == stuck.pk:
+                raise InvalidState("Its subject is busy.", current_status="busy")
+
+        open_workshop(release=release)
+        assert expire_due(at=AT + LIFETIME) == 1
+        stuck.refresh_from_db()
+        other.refresh_from_db()
+        assert (stuck.status, other.status) == ("pending", "expired")
+        assert "could not be closed" in caplog.text
+
     def test_is_rung_every_five_minutes(self, workshop: Workshop) -> None:
         ask()
         with clock.travel(AT + LIFETIME):

@@ -10,6 +10,7 @@ Source: contract chapter Accounts and tokens; ADR 0017.
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from billing_site.platform.models import Identified
 from billing_site.platform.models.approvals import Approval, ApprovalStatus
 from billing_site.platform.services import events
 
+logger = logging.getLogger(__name__)
 DEFAULT_LIFETIME: Final = timedelta(days=14)
 _SWEEP_BATCH: Final = 200
 
@@ -71,7 +73,8 @@ class ApprovalKind:
 
     `execute` does what the approval's payload says, as the person who approved it, and returns what the approval keeps
     as its result; a `DomainError` it raises leaves the request open. `release` is called instead when the request is
-    rejected, canceled or expires. Both run in the transaction of the decision, under the approval's lock.
+    rejected, canceled or expires. Both run in the transaction of the decision, under the approval's lock, and find the
+    decision on the approval (its status, comment, who and when).
     `permission` is `app.approve_thing`, which whoever decides must hold; interfaces check it.
     """
 
@@ -189,9 +192,11 @@ def approve(*, approval_id: uuid.UUID, at: datetime, actor: Actor, comment: str 
         raise ApprovalExpired(f"This request expired at {approval.expires_at:%Y-%m-%d %H:%M} UTC; ask again.")
     if hash_payload(approval.payload) != approval.payload_hash:
         raise ApprovalChanged("The stored request was changed after it was made; it cannot be approved.")
-    result = get_kind(approval.kind).execute(approval, at, actor)
-    approval.executed_at, approval.result = at, events.to_plain(result or {})
+    kind = get_kind(approval.kind)
     _decide(approval, ApprovalStatus.APPROVED, at=at, actor=actor, comment=comment)
+    result = kind.execute(approval, at, actor)
+    approval.executed_at, approval.result = at, events.to_plain(result or {})
+    _store(approval, at=at, actor=actor)
     return approval
 
 
@@ -206,8 +211,8 @@ def reject(*, approval_id: uuid.UUID, at: datetime, actor: Actor, comment: str) 
     approval = _lock_for_decision(approval_id, actor)
     if not comment.strip():
         raise ValidationFailed.of("/comment", "blank", "Say what must change: the person who asked reads it.")
-    _release(approval, at=at, actor=actor)
     _decide(approval, ApprovalStatus.REJECTED, at=at, actor=actor, comment=comment)
+    _release(approval, at=at, actor=actor)
     return approval
 
 
@@ -219,15 +224,25 @@ def cancel(*, approval_id: uuid.UUID, at: datetime, actor: Actor, comment: str =
     :raises ApprovalNotPending: if it is decided.
     """
     approval = _lock_pending(approval_id)
-    _release(approval, at=at, actor=actor)
     _decide(approval, ApprovalStatus.CANCELED, at=at, actor=actor, comment=comment)
+    _release(approval, at=at, actor=actor)
     return approval
 
 
 def expire_due(*, at: datetime) -> int:
-    """Close the requests nobody decided in time, each in its own transaction, and return how many."""
+    """
+    Close the requests nobody decided in time, each in its own transaction, and return how many.
+
+    One that cannot be closed is logged and left open; it does not keep the others.
+    """
     due = Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lte=at).order_by("expires_at", "id")
-    return sum(_expire(pk, at=at) for pk in due.values_list("pk", flat=True)[:_SWEEP_BATCH])
+    closed = 0
+    for pk in due.values_list("pk", flat=True)[:_SWEEP_BATCH]:
+        try:
+            closed += _expire(pk, at=at)
+        except DomainError:
+            logger.exception("approval %s could not be closed", pk)
+    return closed
 
 
 def hash_payload(payload: Mapping[str, Any]) -> str:
@@ -241,8 +256,8 @@ def _expire(approval_id: uuid.UUID, *, at: datetime) -> bool:
     approval = rows.filter(pk=approval_id, status=ApprovalStatus.PENDING, expires_at__lte=at).first()
     if approval is None:  # decided meanwhile, or being decided
         return False
-    _release(approval, at=at, actor=SYSTEM)
     _decide(approval, ApprovalStatus.EXPIRED, at=at, actor=SYSTEM, comment="Nobody decided in time.")
+    _release(approval, at=at, actor=SYSTEM)
     return True
 
 
@@ -267,20 +282,24 @@ def _lock_for_decision(approval_id: uuid.UUID, actor: Actor) -> Approval:
     return approval
 
 
+def _decide(approval: Approval, status: ApprovalStatus, *, at: datetime, actor: Actor, comment: str) -> None:
+    """Write the decision on the object; the row follows once what it means is done."""
+    approval.status, approval.decided_by, approval.decided_at = status, str(actor), at
+    approval.comment = comment.strip()
+
+
 def _release(approval: Approval, *, at: datetime, actor: Actor) -> None:
     """Let go of what the request held. A kind that is gone holds nothing any more."""
     kind = _kinds.get(approval.kind)
     if kind is not None:
         kind.release(approval, at, actor)
+    _store(approval, at=at, actor=actor)
 
 
-def _decide(approval: Approval, status: ApprovalStatus, *, at: datetime, actor: Actor, comment: str) -> None:
-    approval.status, approval.decided_by, approval.decided_at = status, str(actor), at
-    approval.comment = comment.strip()
+def _store(approval: Approval, *, at: datetime, actor: Actor) -> None:
     approval.save(update_fields=["status", "decided_by", "decided_at", "comment", "executed_at", "result"])
-    _emit(
-        status.value, approval, at=at, actor=actor, reason=approval.comment, previous={"status": ApprovalStatus.PENDING}
-    )
+    previous = {"status": ApprovalStatus.PENDING}
+    _emit(approval.status, approval, at=at, actor=actor, reason=approval.comment, previous=previous)
 
 
 def _emit(

@@ -14,9 +14,12 @@ from billing_site.platform.models import Event
 from catalog.models import CatalogDraft, CatalogRevision, DraftStatus
 from catalog.services.documents import CatalogContainsSecret, CatalogInvalid
 from catalog.services.drafts import (
+    DraftChanged,
+    DraftNeedsApproval,
     DraftResult,
     create_draft,
     discard_draft,
+    hash_document,
     publish_draft,
     rebase_draft,
     update_draft,
@@ -26,6 +29,11 @@ from tests.factories.catalog import AT, find_entry, get_version, make_document, 
 
 pytestmark = pytest.mark.django_db
 STAFF = Actor("staff", "ada")
+
+
+@pytest.fixture(autouse=True)
+def _one_person_publishes(settings: Any) -> None:
+    settings.BILLING_CATALOG_APPROVAL = False
 
 
 def start(**arguments: Any) -> DraftResult:
@@ -100,8 +108,27 @@ class TestUpdateDraft:
         with pytest.raises(CatalogInvalid):
             edit(draft, document)
 
+    def test_refuses_an_edit_of_another_document_than_the_stored_one(self) -> None:
+        draft = start(document=make_document()).draft
+        seen = hash_document(draft.document)
+        document = make_document()
+        document["plans"][0]["name"] = "Gratis"
+        edit(draft, document, seen=seen, what="plan free")
+        assert Event.objects.latest("sequence").reason == "plan free"
+        with pytest.raises(DraftChanged):
+            edit(draft, make_document(), seen=seen)
+        draft.refresh_from_db()
+        assert draft.document == document
+
 
 class TestPublishDraft:
+    def test_takes_a_second_person_unless_switched_off(self, settings: Any) -> None:
+        settings.BILLING_CATALOG_APPROVAL = True
+        draft = start(document=make_document()).draft
+        with pytest.raises(DraftNeedsApproval):
+            publish_draft(draft_id=draft.pk, at=AT, actor=STAFF)
+        assert not CatalogRevision.objects.exists()
+
     def test_publishes_and_closes(self) -> None:
         publish_catalog()
         draft = start().draft
