@@ -17,6 +17,7 @@ from accounts.models.ledger import (
     LedgerType,
     Posting,
 )
+from accounts.models.price_override import PriceOverride
 from accounts.models.subscription import (
     BILLABLE_STATUSES,
     RUNNING_STATUSES,
@@ -42,6 +43,7 @@ __all__ = [
     "Member",
     "MemberRole",
     "Posting",
+    "PriceOverride",
     "ProviderType",
     "Subscription",
     "SubscriptionItem",

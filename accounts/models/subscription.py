@@ -53,7 +53,8 @@ class Subscription(Identified, Timestamped):
     Boundary number k is computed from `anchor_date` in `timezone` (both fixed at the start), never from the previous
     period. `next_boundary` is the number of the boundary that the next billing settles: at boundary k the fee in
     advance of period k and everything in arrears of period k - 1. `next_billing_at` is its instant, or null when
-    nothing will be billed. Source: policies.md 5 to 8.
+    nothing will be billed. `pending_plan_version` takes over when the next period opens; what that boundary closes is
+    still priced by the old one. Source: policies.md 5 to 8.
     """
 
     id_prefix = "sub"
@@ -61,6 +62,9 @@ class Subscription(Identified, Timestamped):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="subscriptions")
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
     plan_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, related_name="+")
+    pending_plan_version = models.ForeignKey(
+        PlanVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     status = models.CharField(max_length=10, choices=SubscriptionStatus)
     quantity = models.PositiveIntegerField(default=1)
     currency = models.CharField(max_length=3)
@@ -155,12 +159,17 @@ class BillingMode(models.TextChoices):
 
 
 class SubscriptionItem(Identified, Timestamped):
-    """One price of a subscription: a fee times quantity (licensed) or a metered price (quantity 0)."""
+    """
+    What a subscription is billed for: a fee times quantity (licensed) or a metered price (quantity 0).
+
+    An item without a price is a meter that a pricing rule or the overage of a quota prices; it is made when that
+    happens first, to claim the periods it is billed for.
+    """
 
     id_prefix = "si"
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="items")
-    price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="+")
+    price = models.ForeignKey(Price, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     meter = models.ForeignKey(Meter, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     billing_mode = models.CharField(max_length=8, choices=BillingMode)
     quantity = models.PositiveIntegerField(default=0)
@@ -177,15 +186,20 @@ class SubscriptionItem(Identified, Timestamped):
                 condition=Q(ended_at__isnull=True),
                 name="subscription_items_price_once",
             ),
+            models.UniqueConstraint(
+                fields=["subscription", "meter"],
+                condition=Q(ended_at__isnull=True, meter__isnull=False),
+                name="subscription_items_meter_once",
+            ),
             models.CheckConstraint(
-                condition=Q(billing_mode="licensed", meter__isnull=True, quantity__gte=1)
+                condition=Q(billing_mode="licensed", meter__isnull=True, quantity__gte=1, price__isnull=False)
                 | Q(billing_mode="metered", meter__isnull=False, quantity=0),
                 name="subscription_items_mode_matches",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.subscription_id} {self.price_id}"
+        return f"{self.subscription_id} {self.price_id or self.meter_id}"
 
     def is_current(self, at: datetime) -> bool:
         """Tell whether the item is in force at `at`."""

@@ -30,15 +30,20 @@ def choose_currency(prices: Sequence[Price], *, plan_name: str, asked: str | Non
     return currency
 
 
-def choose_prices(prices: Sequence[Price], *, plan_name: str, currency: str, interval: str) -> list[Price]:
+def choose_prices(
+    prices: Sequence[Price], *, plan_name: str, currency: str, interval: str, interval_count: int | None = None
+) -> list[Price]:
     """
     Return the fee (if any) and the usage prices for one currency and interval, the fee first.
 
-    Where several counts of the interval are sold, the shortest is taken. A free plan needs no matching price.
+    Where several counts of the interval are sold and none is asked for, the shortest is taken. A free plan needs no
+    matching price.
     :raises ValidationFailed: when the plan is not sold by this interval, or a meter has a price for another one only.
     """
     in_currency = [price for price in prices if price.currency == currency]
-    matching = [price for price in in_currency if price.interval == interval]
+    matching = [
+        price for price in in_currency if price.interval == interval and interval_count in (None, price.interval_count)
+    ]
     if not matching:
         if is_free(prices):
             return []

@@ -7,16 +7,22 @@ of rounded lines. Source: policies.md 1, 2, 5 and 14.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from typing import Any
+from typing import Any, Final, Literal
 
-from billing_site.kernel.money import EXACT, round_to_minor
+from billing_site.kernel.money import EXACT
 from billing_site.kernel.periods import Period
-from catalog.pricing.engine import price_quantity
-from invoicing.calculation.explain import explain_charge
+from catalog.pricing.breakdown import PricedTier
+from catalog.pricing.terms import PriceOptions
+from invoicing.calculation.explain import explain_charge, explain_true_up, has_parts
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
 from metering.rating import rate_usage
+
+LineKind = Literal["subscription", "usage", "one_off"]
+_PLACES: Final = Decimal("1e-12")
+_PLAIN: Final = PriceOptions()
 
 
 class CurrencyMixed(ValueError):
@@ -25,15 +31,21 @@ class CurrencyMixed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DraftLine:
-    """One line: `amount` in minor units, `exact_amount` before its only rounding, and how it came about."""
+    """
+    One line: `amount` in minor units, `exact_amount` before its only rounding, and how it came about.
+
+    `unit_amount` is minor units per unit; where a price has no single one, what a unit came to on average.
+    """
 
     charge: ChargeFacts
+    type: LineKind
     description: str
     quantity: Decimal
     unit_amount: Decimal
     exact_amount: Decimal
     amount: int
     steps: tuple[dict[str, str], ...]
+    tiers: tuple[PricedTier, ...] = ()
 
     @property
     def period(self) -> Period:
@@ -41,8 +53,9 @@ class DraftLine:
 
     @property
     def trace(self) -> dict[str, Any]:
-        """What is stored with the line: its facts and the readable steps."""
-        return {"charge": self.charge.as_dict(), "steps": list(self.steps)}
+        """What is stored with the line: its facts, the readable steps, and the parts of a price that has several."""
+        tiers = {"tiers": [tier.as_dict() for tier in self.tiers]} if has_parts(self.tiers) else {}
+        return {"charge": self.charge.as_dict(), "steps": list(self.steps), **tiers}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,37 +84,59 @@ def draft_invoice(facts: InvoiceFacts) -> Draft:
     """
     Return the draft that `facts` lead to; equal facts give an identical draft.
 
-    A fee of amount zero and usage of quantity zero make no line. A draft may have no lines: nothing to bill.
+    A fee of amount zero and usage that costs nothing because there was none make no line. A minimum that is not reached
+    is a line of its own, after that of its usage. A draft may have no lines: nothing to bill.
     :raises CurrencyMixed: if a price is not in the invoice's currency.
     """
-    lines = tuple(line for charge in facts.charges if (line := _draft_line(facts, charge)) is not None)
+    lines = tuple(line for charge in facts.charges for line in _draft_lines(facts, charge))
     subtotal = sum(line.amount for line in lines)
     return Draft(facts=facts, lines=lines, subtotal=subtotal, discount=0, tax=0, total=subtotal)
 
 
-def _draft_line(facts: InvoiceFacts, charge: ChargeFacts) -> DraftLine | None:
+def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine]:
     if charge.price.currency != facts.currency:
         raise CurrencyMixed(f"price {charge.price.lookup_key} is in {charge.price.currency}, not {facts.currency}")
-    if charge.type == "usage":
-        if charge.quantity == 0:
-            return None
-        exact = rate_usage(price=charge.price, quantity=charge.quantity).priced.amount_decimal
-    else:
-        if charge.price.unit_amount == 0:
-            return None
-        # A flat price is owed once per unit of the item: seats times fee.
-        with localcontext(EXACT):
-            exact = price_quantity(charge.price, Decimal(1)).amount_decimal * charge.quantity
-    amount = round_to_minor(exact, mode=facts.rounding)
-    return DraftLine(
-        charge=charge,
-        description=_describe(charge),
-        quantity=charge.quantity,
-        unit_amount=charge.price.unit_amount,
-        exact_amount=exact,
-        amount=amount,
-        steps=explain_charge(charge, exact=exact, amount=amount, rounding=facts.rounding, timezone=facts.timezone),
-    )
+    rated = rate_usage(price=charge.price, usage=charge.usage, rounding=facts.rounding)
+    exact, true_up = rated.priced.amount_decimal, rated.priced.true_up
+    if exact or true_up or (charge.type == "usage" and charge.quantity):
+        yield DraftLine(
+            charge=charge,
+            type=charge.type,
+            description=_describe(charge),
+            quantity=charge.quantity,
+            unit_amount=_compute_unit_amount(charge, exact),
+            exact_amount=exact,
+            amount=rated.amount,
+            steps=explain_charge(
+                charge, rated.priced, amount=rated.amount, rounding=facts.rounding, timezone=facts.timezone
+            ),
+            tiers=rated.priced.tiers,
+        )
+    if true_up:
+        yield DraftLine(
+            charge=charge,
+            type="one_off",
+            description=f"{_describe(charge)} · minimum",
+            quantity=Decimal(1),
+            unit_amount=true_up.quantize(_PLACES, context=EXACT),
+            exact_amount=true_up,
+            amount=rated.true_up,
+            steps=explain_true_up(charge, rated.priced, amount=rated.true_up, rounding=facts.rounding),
+        )
+
+
+def _compute_unit_amount(charge: ChargeFacts, exact: Decimal) -> Decimal:
+    """Return the price of a unit: the one there is, else the average, to 12 decimals and for display only."""
+    price = charge.price
+    if price.model == "per_unit" or (price.model == "flat" and not price.is_metered):
+        if price.options == _PLAIN:
+            return price.unit_amount
+    elif price.model == "flat":
+        return price.unit_amount
+    if not charge.quantity:
+        return Decimal(0)
+    with localcontext(EXACT):
+        return (exact / charge.quantity).quantize(_PLACES)
 
 
 def _describe(charge: ChargeFacts) -> str:

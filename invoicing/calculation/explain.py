@@ -7,57 +7,162 @@ itself for ever, whatever later versions of the engine say. Plain Python: no Dja
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, localcontext
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from billing_site.kernel.money import RoundingMode, format_decimal
+from billing_site.kernel.money import EXACT, RoundingMode, format_decimal
 from billing_site.kernel.periods import local_date
+from catalog.pricing.breakdown import PricedQuantity, PricedTier
+from catalog.pricing.terms import divide_quantity
 from invoicing.calculation.facts import ChargeFacts, format_exact, format_instant
 
+MAX_PARTS: Final = 40
+_PARTS: Final = {
+    "tier": "Tier",
+    "free": "Free units",
+    "package": "Packages",
+    "percentage": "Percentage",
+    "per_event": "Per event",
+    "event_bounds": "Bounds per event",
+    "other_prices": "Other prices",
+    "maximum": "Maximum",
+}
+_DIFFERENCES: Final = {
+    "maximum": "down to the agreed maximum",
+    "event_bounds": "what the least and the most per event change",
+    "other_prices": "events at further prices, together",
+}
+_ORIGINS: Final = {"pov": "negotiated as", "rule": "by rule", "qr": "above quota"}
 ROUNDING_NAMES: dict[RoundingMode, str] = {"half_up": "half away from zero", "half_even": "half to even"}
 
 
 def explain_charge(
-    charge: ChargeFacts, *, exact: Decimal, amount: int, rounding: RoundingMode, timezone: str
+    charge: ChargeFacts, priced: PricedQuantity, *, amount: int, rounding: RoundingMode, timezone: str
 ) -> tuple[dict[str, str], ...]:
     """Return the steps from price and quantity to the amount of one line, in order."""
     price, zone = charge.price, ZoneInfo(timezone)
-    unit = f"{price.unit or 'unit'}" if charge.type == "usage" else "unit"
     start, end = local_date(charge.period.start, zone), local_date(charge.period.end, zone)
     days = charge.period.count_days(zone)
     return (
-        _step(
-            "Price",
-            f"{price.lookup_key} · {price.model.replace('_', ' ')} of {charge.plan_name}",
-            f"{format_exact(price.unit_amount)} minor units of {price.currency.upper()} per {_per(charge, unit)}",
-        ),
+        _step("Price", _name_price(charge), _describe_price(charge)),
         _step(
             "Period",
             f"{format_instant(charge.period.start)} up to, not including, {format_instant(charge.period.end)}",
             f"{start} to {end} in {timezone}, {days} of {days} days",
         ),
-        _quantity_step(charge, unit),
-        _step(
-            "Exact amount",
-            f"{format_exact(charge.quantity)} × {format_exact(price.unit_amount)}",
-            f"{format_exact(exact)} minor units",
-        ),
-        _step(
-            "Rounded once",
-            f"to whole minor units, {ROUNDING_NAMES[rounding]}",
-            f"{amount} = {format_decimal(amount, price.currency)} {price.currency.upper()}",
-        ),
+        _quantity_step(charge),
+        *_conversion_steps(charge),
+        *_part_steps(priced.tiers),
+        _step("Exact amount", _describe_sum(priced.tiers), f"{format_exact(priced.amount_decimal)} minor units"),
+        _rounding_step(amount, price.currency, rounding),
     )
 
 
-def _per(charge: ChargeFacts, unit: str) -> str:
-    if charge.type == "usage":
-        return unit
+def explain_true_up(
+    charge: ChargeFacts, priced: PricedQuantity, *, amount: int, rounding: RoundingMode
+) -> tuple[dict[str, str], ...]:
+    """Return the steps from a minimum and what was used to what is missing, in order."""
+    minimum = charge.price.options.minimum_amount or Decimal(0)
+    return (
+        _step("Minimum", f"agreed for {_name_price(charge)}", f"{format_exact(minimum)} minor units"),
+        _step("Used", "the exact amount of the usage", f"{format_exact(priced.amount_decimal)} minor units"),
+        _step(
+            "Exact amount",
+            f"{format_exact(minimum)} − {format_exact(priced.amount_decimal)}",
+            f"{format_exact(priced.true_up)} minor units",
+        ),
+        _rounding_step(amount, charge.price.currency, rounding),
+    )
+
+
+def has_parts(tiers: Sequence[PricedTier]) -> bool:
+    """Tell whether an amount has more to show than one quantity at one price."""
+    return len(tiers) != 1 or tiers[0].kind != "tier" or bool(tiers[0].flat_amount) or tiers[0].up_to is not None
+
+
+def _name_price(charge: ChargeFacts) -> str:
+    price = charge.price
+    origin = f", {_ORIGINS.get(price.origin.split('_')[0], 'set by')} {price.origin}" if price.origin else ""
+    return f"{price.lookup_key} · {price.model.replace('_', ' ')} of {charge.plan_name}{origin}"
+
+
+def _describe_price(charge: ChargeFacts) -> str:
+    price, options = charge.price, charge.price.options
+    money = f"minor units of {price.currency.upper()}"
+    if price.model == "dynamic":
+        return f"the price that each event carries, in {money}"
+    if options.percent is not None:
+        return f"{format_exact(options.percent)} % of the money that was counted, in {money}"
+    if options.tiers:
+        return f"{len(options.tiers)} tiers, in {money}"
+    if price.model == "package" and options.package_size is not None:
+        return f"{format_exact(price.unit_amount)} {money} per {format_exact(options.package_size)} {_unit(charge)}"
+    return f"{format_exact(price.unit_amount)} {money} per {_per(charge)}"
+
+
+def _unit(charge: ChargeFacts) -> str:
+    return f"{charge.price.unit or 'unit'}" if charge.type == "usage" else "unit"
+
+
+def _conversion_steps(charge: ChargeFacts) -> Iterator[dict[str, str]]:
+    options = charge.price.options
+    if options.divide_by is not None:
+        with localcontext(EXACT):
+            divided = divide_quantity(charge.quantity, options)
+        rounded = "" if options.divide_round == "none" else f", rounded {options.divide_round} to whole units"
+        yield _step(
+            "Converted",
+            f"{format_exact(charge.quantity)} ÷ {format_exact(options.divide_by)}{rounded}",
+            format_exact(divided),
+        )
+
+
+def _part_steps(tiers: Sequence[PricedTier]) -> Iterator[dict[str, str]]:
+    """Yield a step per part; those of a long list beyond the first forty are in the stored tiers."""
+    if not has_parts(tiers):
+        return
+    for number, tier in enumerate(tiers[:MAX_PARTS], start=1):
+        bound = "" if tier.kind != "tier" else " up to " + format_exact(tier.up_to) if tier.up_to is not None else ""
+        title = f"{_PARTS.get(tier.kind, 'Tier')} {number}" if tier.kind == "tier" else _PARTS.get(tier.kind, tier.kind)
+        variant = f"{tier.variant}: " if tier.variant else ""
+        yield _step(f"{title}{bound}", variant + _multiply(tier), f"{format_exact(tier.amount)} minor units")
+
+
+def _multiply(tier: PricedTier) -> str:
+    if tier.kind in ("maximum", "event_bounds", "other_prices"):
+        return _DIFFERENCES[tier.kind]
+    text = f"{format_exact(tier.quantity)} × {format_exact(tier.unit_amount)}"
+    return f"{text} + {format_exact(tier.flat_amount)} flat" if tier.flat_amount else text
+
+
+def _describe_sum(tiers: Sequence[PricedTier]) -> str:
+    if not tiers:
+        return "nothing"
+    if not has_parts(tiers):
+        return _multiply(tiers[0])
+    return " + ".join(format_exact(tier.amount) for tier in tiers[:MAX_PARTS]) + (
+        " + …" if len(tiers) > MAX_PARTS else ""
+    )
+
+
+def _rounding_step(amount: int, currency: str, rounding: RoundingMode) -> dict[str, str]:
+    return _step(
+        "Rounded once",
+        f"to whole minor units, {ROUNDING_NAMES[rounding]}",
+        f"{amount} = {format_decimal(amount, currency)} {currency.upper()}",
+    )
+
+
+def _per(charge: ChargeFacts) -> str:
+    if charge.type == "usage" and charge.price.model != "flat":
+        return _unit(charge)
     count, name = charge.price.interval_count, charge.price.interval
     return f"unit and {name}" if count == 1 else f"unit and {count} {name}s"
 
 
-def _quantity_step(charge: ChargeFacts, unit: str) -> dict[str, str]:
+def _quantity_step(charge: ChargeFacts) -> dict[str, str]:
     quantity = format_exact(charge.quantity)
     if charge.type == "subscription":
         return _step("Quantity", "of the subscription item", quantity)
@@ -65,7 +170,7 @@ def _quantity_step(charge: ChargeFacts, unit: str) -> dict[str, str]:
     counted = f"{source.event_count} events of {charge.meter_name} in the period"
     if source.last_recorded_at is not None:
         counted += f", the last recorded {format_instant(source.last_recorded_at)}"
-    return _step("Quantity", counted, f"{quantity} {unit}")
+    return _step("Quantity", counted, f"{quantity} {_unit(charge)}")
 
 
 def _step(title: str, formula: str, value: str) -> dict[str, str]:

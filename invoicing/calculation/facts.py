@@ -17,6 +17,7 @@ from typing import Any, Literal
 from billing_site.kernel.money import RoundingMode
 from billing_site.kernel.periods import Period
 from catalog.pricing.terms import PriceTerms
+from catalog.pricing.usage import Usage
 
 ChargeType = Literal["subscription", "usage"]
 TRACE_VERSION = 1
@@ -54,7 +55,8 @@ class ChargeFacts:
     """
     One thing to bill: a price of a subscription item, a quantity and the half-open period it covers.
 
-    `quantity` is the number of units (seats for a fee, the meter's unit for usage), exact.
+    `usage.quantity` is the number of units (seats for a fee, the meter's unit for usage), exact; prices that look
+    closer also have the events or dimensions behind it.
     """
 
     type: ChargeType
@@ -63,13 +65,18 @@ class ChargeFacts:
     plan_id: str
     plan_name: str
     price: PriceTerms
-    quantity: Decimal
+    usage: Usage
     period: Period
     source: QuantitySource
     meter_name: str = ""
 
+    @property
+    def quantity(self) -> Decimal:
+        return self.usage.quantity
+
     def as_dict(self) -> dict[str, Any]:
         """Return the stored form."""
+        detail = self.usage.as_dict()
         return {
             "type": self.type,
             "item_id": self.item_id,
@@ -78,6 +85,7 @@ class ChargeFacts:
             "plan_name": self.plan_name,
             "price": self.price.as_dict(),
             "quantity": format_exact(self.quantity),
+            **({"usage": detail} if detail else {}),
             "period": [format_instant(self.period.start), format_instant(self.period.end)],
             "source": self.source.as_dict(),
             "meter_name": self.meter_name,
@@ -94,7 +102,7 @@ class ChargeFacts:
             plan_id=data["plan_id"],
             plan_name=data["plan_name"],
             price=PriceTerms.from_dict(data["price"]),
-            quantity=Decimal(data["quantity"]),
+            usage=Usage.from_dict(Decimal(data["quantity"]), data.get("usage") or {}),
             period=Period(parse_instant(start), parse_instant(end)),
             source=QuantitySource.from_dict(data["source"]),
             meter_name=data["meter_name"],

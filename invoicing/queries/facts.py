@@ -6,32 +6,20 @@ Source: contract chapter Renewal and cycle; policies.md 5 to 7.
 
 from __future__ import annotations
 
-import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
 
-from accounts.models import BillingMode, Subscription, SubscriptionItem, SubscriptionStatus
+from accounts.models import Subscription, SubscriptionItem, SubscriptionStatus
 from billing_site.kernel.money import RoundingMode
-from billing_site.kernel.periods import Period, billing_period
-from catalog.models import BillingTiming
-from catalog.queries.prices import get_price_terms
+from billing_site.kernel.periods import billing_period
+from catalog.pricing.usage import Usage
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource
 from invoicing.models import Seller
-from metering.stores import Quantity, QuantityRequest, sum_quantities
-
-
-@dataclass(frozen=True, slots=True)
-class DueBoundary:
-    """Boundary `number`: the period it closes (none at the first) and the one it opens (none at the end)."""
-
-    subscription: Subscription
-    number: int
-    closing: Period | None
-    opening: Period | None
+from invoicing.queries.billables import Billable, Billables, DueBoundary
+from metering.queries.measuring import MeasuredUsage, MeasureRequest, measure_usage
 
 
 def get_due_boundary(subscription: Subscription, *, now: datetime) -> DueBoundary | None:
@@ -50,76 +38,63 @@ def get_boundary(subscription: Subscription) -> DueBoundary:
     return DueBoundary(subscription, number, closing, opening)
 
 
-def list_items(subscription_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[SubscriptionItem]]:
-    """Return the items of many subscriptions with price and meter, fees first, in creation order. One query."""
-    items = SubscriptionItem.objects.filter(subscription_id__in=list(subscription_ids)).select_related("price", "meter")
-    grouped: dict[uuid.UUID, list[SubscriptionItem]] = defaultdict(list)
-    for item in items.order_by("billing_mode", "id"):
-        item.price.meter = item.meter
-        grouped[item.subscription_id].append(item)
-    return grouped
+@dataclass(frozen=True, slots=True)
+class BoundaryFacts:
+    """The facts of one boundary, and the items (perhaps not stored yet) that its charges belong to, by public id."""
+
+    boundary: DueBoundary
+    facts: InvoiceFacts
+    items: dict[str, SubscriptionItem]
 
 
 def gather_facts(
-    boundaries: Sequence[DueBoundary],
-    *,
-    items: Mapping[uuid.UUID, Sequence[SubscriptionItem]],
-    sellers: Mapping[str, Seller],
-) -> list[InvoiceFacts]:
+    boundaries: Sequence[DueBoundary], *, billables: Billables, sellers: Mapping[str, Seller]
+) -> list[BoundaryFacts]:
     """
-    Return the facts of each boundary, in the same order. One query for all usage.
+    Return the facts of each boundary, in the same order. At most three queries, all for usage.
 
-    Subscriptions come with `account` and `plan_version.plan` loaded; `sellers` is by organization.
+    `sellers` is by organization.
     """
-    requests = [
-        QuantityRequest(boundary.subscription.account_id, item.meter_id, boundary.closing)
-        for boundary in boundaries
-        for item in items.get(boundary.subscription.id, ())
-        if item.meter_id is not None and boundary.closing is not None
+    listed = [(boundary, billables.list_for(boundary)) for boundary in boundaries]
+    usage = [
+        MeasureRequest(boundary.subscription.account_id, each.item.meter_id, each.period, each.terms)
+        for boundary, found in listed
+        for each in found
+        if each.type == "usage" and each.item.meter_id is not None
     ]
-    quantities = sum_quantities(requests) if requests else {}
+    measured = iter(measure_usage(usage))
     return [
-        InvoiceFacts(
-            currency=boundary.subscription.currency,
-            timezone=boundary.subscription.timezone,
-            boundary=boundary.number,
-            rounding=cast(RoundingMode, sellers[boundary.subscription.account.org_id].rounding),
-            charges=tuple(_list_charges(boundary, items.get(boundary.subscription.id, ()), quantities)),
+        BoundaryFacts(
+            boundary,
+            InvoiceFacts(
+                currency=boundary.subscription.currency,
+                timezone=boundary.subscription.timezone,
+                boundary=boundary.number,
+                rounding=cast(RoundingMode, sellers[boundary.subscription.account.org_id].rounding),
+                charges=tuple(_charge(each, next(measured) if each.type == "usage" else None) for each in found),
+            ),
+            {each.item.public_id: each.item for each in found},
         )
-        for boundary in boundaries
+        for boundary, found in listed
     ]
 
 
-def _list_charges(
-    boundary: DueBoundary, items: Sequence[SubscriptionItem], quantities: Mapping[QuantityRequest, Quantity]
-) -> Iterable[ChargeFacts]:
-    for item in items:
-        if item.billing_mode == BillingMode.METERED:
-            if boundary.closing is not None and item.meter_id is not None:
-                request = QuantityRequest(boundary.subscription.account_id, item.meter_id, boundary.closing)
-                found = quantities[request]
-                source = QuantitySource("usage", found.event_count, found.last_recorded_at)
-                yield _charge(boundary, item, boundary.closing, found.quantity, source)
-        else:
-            in_advance = item.price.billing_timing == BillingTiming.ADVANCE
-            period = boundary.opening if in_advance else boundary.closing
-            if period is not None:
-                yield _charge(boundary, item, period, Decimal(item.quantity), QuantitySource("item"))
-
-
-def _charge(
-    boundary: DueBoundary, item: SubscriptionItem, period: Period, quantity: Decimal, source: QuantitySource
-) -> ChargeFacts:
-    version = boundary.subscription.plan_version
+def _charge(billable: Billable, measured: MeasuredUsage | None) -> ChargeFacts:
+    item = billable.item
+    if measured is None:
+        usage, source = Usage(Decimal(item.quantity)), QuantitySource("item")
+    else:
+        usage = measured.usage
+        source = QuantitySource("usage", measured.event_count, measured.last_recorded_at)
     return ChargeFacts(
-        type="usage" if item.billing_mode == BillingMode.METERED else "subscription",
+        type=billable.type,
         item_id=item.public_id,
-        plan_version_id=version.public_id,
-        plan_id=version.plan.key,
-        plan_name=version.name,
-        price=get_price_terms(item.price),
-        quantity=quantity,
-        period=period,
+        plan_version_id=billable.plan_version_id,
+        plan_id=billable.plan_id,
+        plan_name=billable.plan_name,
+        price=billable.terms,
+        usage=usage,
+        period=billable.period,
         source=source,
         meter_name=item.meter.display_name if item.meter is not None else "",
     )
@@ -142,6 +117,9 @@ def settle_boundary(boundary: DueBoundary) -> bool:
         return False
     if subscription.status == SubscriptionStatus.TRIALING:
         subscription.status = SubscriptionStatus.ACTIVE
+    if subscription.pending_plan_version is not None:
+        subscription.plan_version = subscription.pending_plan_version
+        subscription.pending_plan_version = None
     subscription.current_period_start = boundary.opening.start
     subscription.current_period_end = boundary.opening.end
     subscription.next_boundary = boundary.number + 1

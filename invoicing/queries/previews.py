@@ -10,7 +10,8 @@ from datetime import datetime
 from accounts.models import BILLABLE_STATUSES, Subscription
 from invoicing.calculation.draft import Draft, draft_invoice
 from invoicing.models import Seller
-from invoicing.queries.facts import gather_facts, get_due_boundary, list_items, settle_boundary
+from invoicing.queries.billables import load_billables
+from invoicing.queries.facts import gather_facts, get_due_boundary, settle_boundary
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,12 @@ class PreviewedSubscription:
 def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datetime) -> list[PreviewedSubscription]:
     """Return what billing would issue as of `as_of`, in the order of ids. Reads only, takes no lock."""
     subscriptions = list(
-        Subscription.objects.select_related("account__test_clock", "plan_version__plan")
+        Subscription.objects.select_related("account__test_clock", "plan_version__plan", "pending_plan_version__plan")
         .filter(id__in=list(subscription_ids))
         .order_by("id")
     )
     previews = {each.id: PreviewedSubscription(each, []) for each in subscriptions}
-    items = list_items(previews)
+    billables = load_billables(subscriptions)
     sellers = _get_sellers({each.account.org_id for each in subscriptions})
     while due := [
         boundary
@@ -37,11 +38,12 @@ def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datet
         if each.status in BILLABLE_STATUSES
         and (boundary := get_due_boundary(each, now=each.account.clock_time or as_of)) is not None
     ]:
-        for boundary, facts in zip(due, gather_facts(due, items=items, sellers=sellers), strict=True):
-            draft = draft_invoice(facts)
+        for each in gather_facts(due, billables=billables, sellers=sellers):
+            draft = draft_invoice(each.facts)
             if draft.lines:
-                previews[boundary.subscription.id].drafts.append(draft)
-            settle_boundary(boundary)
+                previews[each.boundary.subscription.id].drafts.append(draft)
+            billables.pass_boundary(each.boundary)
+            settle_boundary(each.boundary)
     return list(previews.values())
 
 

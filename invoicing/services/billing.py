@@ -19,13 +19,17 @@ from billing_site.platform.models.bulk import update_rows
 from billing_site.platform.services import events
 from invoicing.calculation.draft import draft_invoice
 from invoicing.models import BillingRun, Invoice
-from invoicing.queries.facts import DueBoundary, gather_facts, get_due_boundary, list_items, settle_boundary
+from invoicing.queries.billables import DueBoundary, load_billables
+from invoicing.queries.facts import gather_facts, get_due_boundary, settle_boundary
 from invoicing.services.drafting import DraftToWrite, write_drafts
 from invoicing.services.issuing import issue_invoices
+from invoicing.services.items import store_items
 from invoicing.services.sellers import ensure_sellers
 
 _SETTLED_COLUMNS: Final = {
     "status": "text",
+    "plan_version_id": "uuid",
+    "pending_plan_version_id": "uuid",
     "current_period_start": "timestamptz",
     "current_period_end": "timestamptz",
     "next_boundary": "integer",
@@ -55,19 +59,25 @@ def bill_subscriptions(
     """
     subscriptions = lock_subscriptions(subscription_ids)
     billed = {each.id: BilledSubscription(each) for each in subscriptions}
-    items = list_items(billed)
+    billables = load_billables(subscriptions)
     sellers = ensure_sellers({each.account.org_id for each in subscriptions})
     changes: list[events.NewEvent] = []
     while due := _list_due(subscriptions, as_of):
         pending: dict[datetime, list[DraftToWrite]] = defaultdict(list)
-        for boundary, facts in zip(due, gather_facts(due, items=items, sellers=sellers), strict=True):
-            draft = draft_invoice(facts)
-            subscription = boundary.subscription
+        gathered = gather_facts(due, billables=billables, sellers=sellers)
+        for each in gathered:
+            draft = draft_invoice(each.facts)
+            subscription = each.boundary.subscription
             if draft.lines:
-                own_items = {item.public_id: item for item in items[subscription.id]}
                 seller = sellers[subscription.account.org_id]
-                each = DraftToWrite(draft, subscription, subscription.account, seller, own_items)
-                pending[_get_now(subscription, as_of)].append(each)
+                to_write = DraftToWrite(draft, subscription, subscription.account, seller, each.items)
+                pending[_get_now(subscription, as_of)].append(to_write)
+        taken_over = {
+            each.boundary.subscription.id: planned
+            for each in gathered
+            if (planned := billables.pass_boundary(each.boundary)) is not None
+        }
+        store_items(taken_over.values(), [draft for drafts in pending.values() for draft in drafts], billables)
         for at, drafts in sorted(pending.items()):
             written = [invoice for invoice, _ in write_drafts(drafts, run=run)]
             for invoice in issue_invoices(written, at=at, actor=actor):
@@ -86,7 +96,7 @@ def lock_subscriptions(subscription_ids: Iterable[uuid.UUID]) -> list[Subscripti
     """Return the subscriptions locked for the transaction, with account, clock and plan loaded, in the order of ids."""
     return list(
         Subscription.objects.select_for_update(of=("self",))
-        .select_related("account__test_clock", "plan_version__plan")
+        .select_related("account__test_clock", "plan_version__plan", "pending_plan_version__plan")
         .filter(id__in=list(subscription_ids))
         .order_by("id")
     )
@@ -117,6 +127,7 @@ def _settle(boundary: DueBoundary, at: datetime, actor: Actor) -> events.NewEven
     subscription = boundary.subscription
     before = {
         "status": subscription.status,
+        "plan_version": subscription.plan_version.version,
         "current_period_start": subscription.current_period_start,
         "current_period_end": subscription.current_period_end,
     }
@@ -140,6 +151,7 @@ def _snapshot(subscription: Subscription) -> dict[str, Any]:
         "id": subscription.public_id,
         "status": subscription.status,
         "plan_id": subscription.plan_version.plan.key,
+        "plan_version": subscription.plan_version.version,
         "current_period_start": subscription.current_period_start,
         "current_period_end": subscription.current_period_end,
         "ended_at": subscription.ended_at,

@@ -10,6 +10,7 @@ from accounts.models import Account, Subscription, SubscriptionItem
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.ids import new_uuid
 from billing_site.platform.models.bulk import copy_rows
+from catalog.models import PlanVersion, Price
 from invoicing.calculation.draft import Draft
 from invoicing.models import BillingRun, Invoice, InvoiceLine, Seller
 from invoicing.services.sellers import snapshot_seller
@@ -75,15 +76,15 @@ def _build_line(invoice: Invoice, each: DraftToWrite, position: int) -> InvoiceL
     return InvoiceLine(
         invoice=invoice,
         position=position + 1,
-        type=line.charge.type,
+        type=line.type,
         description=line.description,
         quantity=line.quantity,
         unit_amount=line.unit_amount,
         amount=line.amount,
         currency=invoice.currency,
         subscription_item=item,
-        price_id=item.price_id,
-        plan_version_id=each.subscription.plan_version_id,
+        price_id=Price.parse_id(line.charge.price.price_id),
+        plan_version_id=PlanVersion.parse_id(line.charge.plan_version_id),
         meter_id=item.meter_id,
         period_start=line.period.start,
         period_end=line.period.end,

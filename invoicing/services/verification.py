@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.calculation.facts import InvoiceFacts
 from invoicing.models import Invoice, InvoiceLine
-from metering.stores import QuantityRequest, sum_quantities
+from metering.queries.measuring import MeasureRequest, measure_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _compare_lines(lines: list[InvoiceLine], draft: Draft) -> Iterator[Differenc
 
 
 def _line_values(row: InvoiceLine, line: DraftLine) -> Iterator[tuple[str, object, object]]:
-    yield "type", row.type, line.charge.type
+    yield "type", row.type, line.type
     yield "description", row.description, line.description
     yield "quantity", row.quantity, line.quantity
     yield "unit amount", row.unit_amount, line.unit_amount
@@ -97,16 +97,14 @@ def _line_values(row: InvoiceLine, line: DraftLine) -> Iterator[tuple[str, objec
 
 
 def _compare_usage(lines: list[InvoiceLine], draft: Draft) -> tuple[list[Difference], list[str]]:
-    metered = [(row, line) for row, line in zip(lines, draft.lines, strict=False) if row.meter_id is not None]
-    requests = {
-        row.position: QuantityRequest(row.invoice.account_id, row.meter_id, row.period)
-        for row, _ in metered
-        if row.meter_id is not None
-    }
-    found = sum_quantities(list(requests.values())) if requests else {}
+    metered = [
+        (row, line, MeasureRequest(row.invoice.account_id, row.meter_id, row.period, line.charge.price))
+        for row, line in zip(lines, draft.lines, strict=False)
+        if row.meter_id is not None and line.type == "usage"
+    ]
     missing, late = [], []
-    for row, line in metered:
-        now = found[requests[row.position]].quantity
+    for (row, line, _), found in zip(metered, measure_usage([request for *_, request in metered]), strict=True):
+        now = found.usage.quantity
         if now < row.quantity:
             missing.append(Difference(f"line {row.position} usage", str(row.quantity), str(now)))
         elif now > row.quantity:

@@ -15,8 +15,9 @@ MAX_PERIOD: Final = timedelta(days=400)
 
 
 def list_running_subscriptions(account: Account) -> list[Subscription]:
-    """Return the account's running subscriptions, the oldest first."""
-    return list(Subscription.objects.filter(account=account, status__in=RUNNING_STATUSES).order_by("id"))
+    """Return the account's running subscriptions with account and plan, the oldest first."""
+    rows = Subscription.objects.filter(account=account, status__in=RUNNING_STATUSES)
+    return list(rows.select_related("account", "plan_version__plan").order_by("id"))
 
 
 def get_calendar_month(at: datetime, zone: ZoneInfo) -> Period:

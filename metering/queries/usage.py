@@ -11,10 +11,14 @@ from typing import Final, Literal
 from uuid import UUID
 
 from accounts.models import Account, Subscription, SubscriptionItem
+from accounts.queries.meter_prices import load_meter_prices
+from accounts.queries.price_overrides import load_overrides
 from billing_site.kernel.periods import Period
 from catalog.models import Meter
 from catalog.pricing.terms import PriceTerms
+from catalog.pricing.usage import Usage
 from catalog.queries.prices import get_price_terms
+from metering.queries.measuring import MeasureRequest, measure_usage
 from metering.queries.meters import get_meter, list_meters
 from metering.queries.periods import choose_period, get_default_period, list_running_subscriptions
 from metering.rating import rate_usage
@@ -29,7 +33,7 @@ class MetricUsage:
     """
     One meter's usage: quantity in the meter's unit, cost in minor units, rounded once.
 
-    `included` is None while no quota covers the meter; `overage` is what lies above it.
+    `included` is what the price leaves free, None where it leaves nothing; `overage` is what lies above it.
     """
 
     meter: Meter
@@ -84,19 +88,12 @@ def summarize_usage(
         buckets = _group(sum_buckets(account_id=account.id, meter_ids=quantities, period=period, bucket=group_by))
     currency = subscriptions[0].currency if subscriptions else account.currency
     prices = list_usage_prices(subscriptions, currency=currency)
+    costs = _rate_used(account, [meter for meter in used if meter.id in prices], period, prices, quantities)
     return UsageSummary(
         account=account,
         period=period,
         metrics=tuple(
-            MetricUsage(
-                meter=meter,
-                quantity=quantities[meter.id].quantity,
-                event_count=quantities[meter.id].event_count,
-                included=None,
-                overage=ZERO,
-                cost=_rate(prices.get(meter.id), quantities[meter.id].quantity),
-                buckets=tuple(buckets.get(meter.id, ())),
-            )
+            _summarize(meter, quantities[meter.id], prices.get(meter.id), costs.get(meter.id, 0), buckets)
             for meter in used
         ),
         currency=currency,
@@ -104,14 +101,34 @@ def summarize_usage(
 
 
 def list_usage_prices(subscriptions: Sequence[Subscription], *, currency: str) -> dict[UUID, PriceTerms]:
-    """Return the usage prices in force in `currency`, by meter; of two subscriptions the older one's."""
-    items = SubscriptionItem.objects.filter(
-        subscription__in=subscriptions, meter__isnull=False, ended_at__isnull=True, price__currency=currency
-    ).select_related("price__meter")
+    """
+    Return the usage prices in force in `currency`, by meter: those that billing would use now.
+
+    Of two subscriptions that price one meter the older one's. Subscriptions come with `account` and `plan_version.plan`
+    loaded. A fixed number of queries.
+    """
+    own = [each for each in subscriptions if each.currency == currency]
+    if not own:
+        return {}
+    items: dict[UUID, list[SubscriptionItem]] = defaultdict(list)
+    found = SubscriptionItem.objects.filter(
+        subscription__in=own, meter__isnull=False, price__isnull=False, ended_at__isnull=True
+    )
+    for item in found.select_related("price__meter").order_by("subscription_id", "id"):
+        items[item.subscription_id].append(item)
+    overrides = load_overrides({each.account_id for each in own})
+    outside = load_meter_prices(own)
     prices: dict[UUID, PriceTerms] = {}
-    for item in items.order_by("subscription_id", "id") if subscriptions else ():
-        if item.price.meter is not None:
-            prices.setdefault(item.price.meter.id, get_price_terms(item.price))
+    for subscription in own:
+        start = subscription.current_period_start
+        planned: dict[UUID, PriceTerms] = {}
+        for item in items[subscription.id]:
+            if item.price is not None and item.meter_id is not None:
+                terms = overrides.apply(subscription.account_id, get_price_terms(item.price), at=start)
+                planned[item.meter_id] = terms
+        for meter, terms in outside.list_for(subscription, subscription.current_period, besides=planned):
+            planned[meter.id] = terms
+        prices = {**planned, **prices}
     return prices
 
 
@@ -138,6 +155,36 @@ def _group(buckets: Sequence[BucketQuantity]) -> dict[UUID, list[BucketQuantity]
     return grouped
 
 
-def _rate(price: PriceTerms | None, quantity: Decimal) -> int:
-    # A meter without a price costs nothing and still shows.
-    return rate_usage(price=price, quantity=quantity).amount if price is not None else 0
+def _rate_used(
+    account: Account,
+    meters: Sequence[Meter],
+    period: Period,
+    prices: Mapping[UUID, PriceTerms],
+    quantities: Mapping[UUID, Quantity],
+) -> dict[UUID, int]:
+    """Return what each priced meter costs, minimum included. A meter without a price costs nothing and still shows."""
+    usage = {meter.id: Usage(quantities[meter.id].quantity) for meter in meters}
+    closer = [meter for meter in meters if prices[meter.id].needs_events or prices[meter.id].options.variants]
+    requests = [MeasureRequest(account.id, meter.id, period, prices[meter.id]) for meter in closer]
+    usage |= {meter.id: found.usage for meter, found in zip(closer, measure_usage(requests), strict=True)}
+    rated = {meter.id: rate_usage(price=prices[meter.id], usage=usage[meter.id]) for meter in meters}
+    return {meter_id: each.amount + each.true_up for meter_id, each in rated.items()}
+
+
+def _summarize(
+    meter: Meter,
+    found: Quantity,
+    price: PriceTerms | None,
+    cost: int,
+    buckets: Mapping[UUID, Sequence[BucketQuantity]],
+) -> MetricUsage:
+    included = price.options.free_quantity if price is not None else None
+    return MetricUsage(
+        meter=meter,
+        quantity=found.quantity,
+        event_count=found.event_count,
+        included=included,
+        overage=ZERO if included is None else max(ZERO, found.quantity - included),
+        cost=cost,
+        buckets=tuple(buckets.get(meter.id, ())),
+    )

@@ -1,29 +1,40 @@
 """
-What a quantity costs under a price: the pricing engine, named for usage.
+What usage costs under a price: the pricing engine, named for usage.
 
-Plain Python: no Django, no I/O, no clock. Source: contract chapter Pricing; policies, rules 1 and 2.
+Plain Python: no Django, no I/O, no clock. Source: contract chapter Pricing; policies, rules 1, 2 and 16.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
-from billing_site.kernel.money import round_to_minor
-from catalog.pricing.engine import price_quantity
-from catalog.pricing.terms import PricedQuantity, PriceTerms
+from billing_site.kernel.money import RoundingMode, round_to_minor
+from catalog.pricing.breakdown import PricedQuantity
+from catalog.pricing.engine import price_usage
+from catalog.pricing.terms import PriceTerms
+from catalog.pricing.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
 class RatedUsage:
-    """A priced quantity: `priced` is exact and explains itself, `amount` is minor units, rounded half up once."""
+    """
+    Priced usage: `priced` is exact and explains itself; `amount` and `true_up` are minor units, each rounded once.
 
-    quantity: Decimal
+    `true_up` is what a minimum adds on top of `amount`.
+    """
+
+    usage: Usage
     priced: PricedQuantity
     amount: int
+    true_up: int
 
 
-def rate_usage(*, price: PriceTerms, quantity: Decimal) -> RatedUsage:
-    """Return the cost of `quantity` units of the price's meter, in the price's currency."""
-    priced = price_quantity(price, quantity)
-    return RatedUsage(quantity, priced, round_to_minor(priced.amount_decimal))
+def rate_usage(*, price: PriceTerms, usage: Usage, rounding: RoundingMode = "half_up") -> RatedUsage:
+    """Return the cost of the usage of the price's meter, in the price's currency."""
+    priced = price_usage(price, usage)
+    return RatedUsage(
+        usage,
+        priced,
+        round_to_minor(priced.amount_decimal, mode=rounding),
+        round_to_minor(priced.true_up, mode=rounding),
+    )

@@ -5,6 +5,7 @@ Nothing here prices, converts or refuses: callers hand over checked rows.
 """
 
 from metering.stores.events import Claim, EventRow, StoredEvent, find_events, insert_events, list_events
+from metering.stores.groups import GroupRequest, QuantityGroup, StreamedEvent, stream_events, sum_groups
 from metering.stores.quantities import (
     Bucket,
     BucketQuantity,
@@ -21,14 +22,19 @@ __all__ = [
     "BucketQuantity",
     "Claim",
     "EventRow",
+    "GroupRequest",
     "MeterTotal",
     "Quantity",
+    "QuantityGroup",
     "QuantityRequest",
     "StoredEvent",
+    "StreamedEvent",
     "find_events",
     "insert_events",
     "list_events",
+    "stream_events",
     "sum_buckets",
+    "sum_groups",
     "sum_over_accounts",
     "sum_quantities",
 ]

@@ -11,7 +11,6 @@ from rest_framework.exceptions import ErrorDetail
 from accounts.api.serializers.ledger import ACCOUNT_HELP
 from accounts.api.serializers.strict import StrictSerializer
 from accounts.models import (
-    BillingMode,
     CollectionMethod,
     ProviderType,
     Subscription,
@@ -92,7 +91,7 @@ class SubscriptionPlanSerializer(serializers.Serializer[Subscription]):
 
     def get_price(self, subscription: Subscription) -> int:
         items: list[SubscriptionItem] = getattr(subscription, "current_items", [])
-        fees = [compute_unit_fee(item.price) for item in items if item.billing_mode == BillingMode.LICENSED]
+        fees = [compute_unit_fee(item.price) for item in items if item.price is not None and not item.price.is_metered]
         return round_to_minor(fees[0]) if fees else 0
 
 

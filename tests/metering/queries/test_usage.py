@@ -123,4 +123,5 @@ class TestSummarizeUsage:
         for number, meter in enumerate(meters[1:], 1):
             make_subscription(account, {meter: "1"})
             record(account, f"m{number}", at=AT - timedelta(hours=number))
-        assert count_queries() == few == 5  # subscriptions, meters, sums, buckets, prices
+        # subscriptions, meters, sums, buckets, prices; negotiated prices, rules, overages
+        assert count_queries() == few == 8

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from billing_site.kernel.periods import Period
 from catalog.pricing.terms import PriceTerms
+from catalog.pricing.usage import Usage
 from invoicing.calculation.draft import CurrencyMixed, draft_invoice
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource
 
@@ -42,7 +43,7 @@ def usage(unit_amount: str, quantity: str, **options: str) -> ChargeFacts:
         plan_id="basic",
         plan_name="Basic",
         price=price(unit_amount, meter="tokens", **options),
-        quantity=Decimal(quantity),
+        usage=Usage(Decimal(quantity)),
         period=NOVEMBER,
         source=QuantitySource("usage", 3, datetime(2023, 11, 30, 23, 59, 59, 999999, tzinfo=UTC)),
         meter_name="Tokens",
@@ -57,7 +58,7 @@ def fee(unit_amount: str, quantity: int = 1) -> ChargeFacts:
         plan_id="basic",
         plan_name="Basic",
         price=price(unit_amount),
-        quantity=Decimal(quantity),
+        usage=Usage(Decimal(quantity)),
         period=DECEMBER,
         source=QuantitySource("item"),
     )

@@ -1,0 +1,149 @@
+"""
+Prices of meters that a plan does not price itself: the overage of its soft quotas, else pricing rules.
+
+Source: contract chapter Pricing (rule lookup, included quantity); ADR 0016.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from accounts.models import Subscription, SubscriptionItem
+from accounts.models.subscription import RUNNING_STATUSES
+from billing_site.kernel.periods import Period
+from catalog.models import Enforcement, Meter, QuotaRule, QuotaWindow
+from catalog.models.pricing_rule import PricingRule
+from catalog.pricing.terms import PriceOptions, PriceTerms
+from catalog.queries.pricing_rules import get_rule_terms
+
+# Windows whose included quantity is that of a billing period: always, or when the period is a month.
+_PERIOD_WINDOWS: Final = (QuotaWindow.BILLING_PERIOD, QuotaWindow.MONTH)
+
+
+@dataclass(frozen=True, slots=True)
+class MeterPrices:
+    """
+    What meters cost outside the prices of a plan.
+
+    `overages` is by plan version, `rules` by organization, the newest first. `bearers` are the subscriptions that carry
+    the default rules of their account: the oldest running one; `spoken_for` the meters that its others price.
+    """
+
+    overages: Mapping[uuid.UUID, Sequence[QuotaRule]]
+    rules: Mapping[str, Sequence[PricingRule]]
+    bearers: Collection[uuid.UUID]
+    spoken_for: Mapping[uuid.UUID, Collection[uuid.UUID]]
+
+    def list_for(
+        self, subscription: Subscription, period: Period, *, besides: Collection[uuid.UUID]
+    ) -> Iterator[tuple[Meter, PriceTerms]]:
+        """Yield the meters to bill for a period that closes, each once, besides those the plan prices itself."""
+        seen = set(besides)
+        for quota in self.overages.get(subscription.plan_version_id, ()):
+            if quota.meter_id not in seen and _covers_period(quota, subscription):
+                seen.add(quota.meter_id)
+                yield quota.meter, get_overage_terms(quota, subscription)
+        plan_key = subscription.plan_version.plan.key
+        for named in (True, False):
+            for rule in self._list_rules(subscription):
+                is_for = rule.plan_key == plan_key if named else not rule.plan_key and self._bears(subscription, rule)
+                if is_for and rule.meter_id not in seen and _was_in_force(rule, period):
+                    seen.add(rule.meter_id)
+                    yield rule.meter, get_rule_terms(rule)
+
+    def _list_rules(self, subscription: Subscription) -> Iterator[PricingRule]:
+        own, plans = subscription.account.org_id, subscription.plan_version.plan.org_id
+        for org_id in dict.fromkeys((own, plans)):
+            for rule in self.rules.get(org_id, ()):
+                if rule.currency == subscription.currency:
+                    yield rule
+
+    def _bears(self, subscription: Subscription, rule: PricingRule) -> bool:
+        return subscription.id in self.bearers and rule.meter_id not in self.spoken_for.get(subscription.account_id, ())
+
+
+def get_overage_terms(quota: QuotaRule, subscription: Subscription) -> PriceTerms:
+    """Return the price of a soft quota: what lies above the limit, per unit. Source: contract chapter Pricing."""
+    if quota.overage_price is None:
+        raise ValueError(f"{quota} has no overage price")
+    return PriceTerms(
+        price_id="",
+        model="per_unit",
+        currency=subscription.currency,
+        unit_amount=quota.overage_price,
+        meter=quota.meter.event_name,
+        unit=quota.meter.unit,
+        interval=subscription.interval,
+        interval_count=subscription.interval_count,
+        billing_timing="arrears",
+        lookup_key=f"{subscription.plan_version.plan.key}:overage:{quota.meter.event_name}",
+        options=PriceOptions(free_quantity=quota.limit),
+        origin=quota.public_id,
+    )
+
+
+def load_meter_prices(subscriptions: Sequence[Subscription]) -> MeterPrices:
+    """Return the prices outside plans for many subscriptions. Two queries, three more where default rules exist."""
+    rules: dict[str, list[PricingRule]] = defaultdict(list)
+    orgs = {each.account.org_id for each in subscriptions} | {each.plan_version.plan.org_id for each in subscriptions}
+    found = PricingRule.objects.filter(org_id__in=orgs).select_related("meter").order_by("-valid_from", "-id")
+    for rule in found:
+        rules[rule.org_id].append(rule)
+    overages = _list_overages({each.plan_version_id for each in subscriptions})
+    has_defaults = any(not rule.plan_key for each in rules.values() for rule in each)
+    bearers, spoken_for = _find_bearers(subscriptions, rules) if has_defaults else (set(), {})
+    return MeterPrices(overages, rules, bearers, spoken_for)
+
+
+def _list_overages(version_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[QuotaRule]]:
+    quotas = QuotaRule.objects.filter(
+        plan_version_id__in=list(version_ids),
+        enforcement=Enforcement.SOFT,
+        overage_price__isnull=False,
+        window__in=_PERIOD_WINDOWS,
+    )
+    found: dict[uuid.UUID, list[QuotaRule]] = defaultdict(list)
+    # A quota by billing period wins over one by month; both come before what is made later.
+    for quota in quotas.select_related("meter").order_by("window", "id"):
+        found[quota.plan_version_id].append(quota)
+    return found
+
+
+def _find_bearers(
+    subscriptions: Sequence[Subscription], rules: Mapping[str, Sequence[PricingRule]]
+) -> tuple[set[uuid.UUID], dict[uuid.UUID, set[uuid.UUID]]]:
+    """Return each account's oldest running subscription, and the meters that any of its subscriptions prices itself."""
+    accounts = {each.account_id for each in subscriptions}
+    oldest: dict[uuid.UUID, uuid.UUID] = {}
+    spoken_for: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
+    running = Subscription.objects.filter(account_id__in=accounts, status__in=RUNNING_STATUSES)
+    rows = list(running.order_by("id").values_list("id", "account_id", "plan_version_id", "plan_version__plan__key"))
+    overages = _list_overages({version_id for _, _, version_id, _ in rows})
+    by_plan: dict[str, set[uuid.UUID]] = defaultdict(set)
+    for rule in (rule for each in rules.values() for rule in each if rule.plan_key):
+        by_plan[rule.plan_key].add(rule.meter_id)
+    for subscription_id, account_id, version_id, plan_key in rows:
+        oldest.setdefault(account_id, subscription_id)
+        spoken_for[account_id] |= {quota.meter_id for quota in overages.get(version_id, ())} | by_plan[plan_key]
+    priced = SubscriptionItem.objects.filter(
+        subscription_id__in=[row[0] for row in rows], ended_at__isnull=True, price__isnull=False, meter__isnull=False
+    )
+    for account_id, meter_id in priced.values_list("subscription__account_id", "meter_id"):
+        if meter_id is not None:
+            spoken_for[account_id].add(meter_id)
+    return set(oldest.values()), spoken_for
+
+
+def _covers_period(quota: QuotaRule, subscription: Subscription) -> bool:
+    if quota.window == QuotaWindow.BILLING_PERIOD:
+        return True
+    return (subscription.interval, subscription.interval_count) == ("month", 1)
+
+
+def _was_in_force(rule: PricingRule, period: Period) -> bool:
+    """Tell whether the rule held at some moment of the period; callers take the newest that did."""
+    return rule.valid_from < period.end and (rule.closed_at is None or rule.closed_at > period.start)

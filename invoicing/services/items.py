@@ -1,0 +1,31 @@
+"""Storing what billing made of subscription items: those it needed first, and those another plan version changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from accounts.queries.plan_items import PlanItems
+from billing_site.platform.models.bulk import copy_rows, update_rows
+from invoicing.queries.billables import Billables
+from invoicing.services.drafting import DraftToWrite
+
+
+def store_items(taken_over: Iterable[PlanItems], drafts: Sequence[DraftToWrite], billables: Billables) -> None:
+    """
+    Store the items that changed with a plan version, and every new item that a line is about to claim a period with.
+
+    Runs in the transaction of billing, before the lines are written. `billables` then knows the new items too.
+    """
+    changes = list(taken_over)
+    added = {item.id: item for planned in changes for item in planned.added}
+    for draft in drafts:
+        for line in draft.draft.lines:
+            item = draft.items[line.charge.item_id]
+            if item._state.adding and item.id not in added:
+                added[item.id] = item
+                billables.items.setdefault(item.subscription_id, []).append(item)
+    copy_rows(list(added.values()))
+    update_rows([item for planned in changes for item in planned.repriced], {"price_id": "uuid"})
+    update_rows([item for planned in changes for item in planned.ended], {"ended_at": "timestamptz"})
+    for item in added.values():
+        item._state.adding = False
