@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from catalog.documents.vocabulary import SCHEMA_VERSION, derive_price_lookup_key
-from catalog.pricing.terms import PriceOptions
+from catalog.pricing.terms import PriceOptions, to_text
 
 _Plain = dict[str, Any]
 
@@ -58,7 +58,11 @@ class MeterEntry:
 
 @dataclass(frozen=True, slots=True)
 class PriceEntry:
-    """A fee, or with `meter` a usage price. `unit_amount` is exact minor units, None for models without one."""
+    """
+    A fee, or with `meter` a usage price.
+
+    `unit_amount` is exact minor units, None for models without one; `options` is everything else the model needs.
+    """
 
     currency: str
     unit_amount: Decimal | None
@@ -224,12 +228,6 @@ class CatalogContent:
 def canonical_json(value: object) -> str:
     """Return the one JSON text of a value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def to_text(value: Decimal) -> str:
-    """Return a Decimal as plain text without trailing zeros."""
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _hash(value: object) -> str:

@@ -6,24 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from catalog.documents.changes import FieldChange, Side, diff_members
 from catalog.documents.content import CatalogContent
 from catalog.documents.findings import join_pointer
 
 KINDS: Final = ("products", "meters", "plans", "prices")
 _Entry = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class FieldChange:
-    """One value that differs; the pointer is into the new document, or into the old one for what is gone."""
-
-    pointer: str
-    field: str
-    old: Any = None
-    new: Any = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"pointer": self.pointer, "field": self.field, "old": self.old, "new": self.new}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +124,7 @@ def _diff_parts(
         if place not in before:
             yield FieldChange(pointer, f"{singular} {place}", None, part)
             continue
-        was = before[place][1]
-        for key in [*part, *(key for key in was if key not in part)]:
-            if was.get(key) != part.get(key):
-                yield FieldChange(join_pointer(pointer, key), f"{singular} {place} {key}", was.get(key), part.get(key))
+        yield from diff_members(f"{singular} {place}", Side(*before[place]), Side(pointer, part))
     for place, (pointer, part) in before.items():
         if place not in after:
             yield FieldChange(pointer, f"{singular} {place}", part, None)

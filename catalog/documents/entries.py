@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from catalog.documents.findings import join_pointer
-from catalog.documents.index import DocumentIndex, Named
-from catalog.documents.prices import read_plan_price
+from catalog.documents.index import DocumentIndex, MeterFacts, Named
+from catalog.documents.prices import PlanPrices, check_currencies, read_plan_price
 from catalog.documents.reading import ObjectReader
 from catalog.documents.vocabulary import (
     AGGREGATIONS,
@@ -74,11 +74,11 @@ def read_meter(reader: ObjectReader, index: DocumentIndex) -> None:
     event_name = reader.identifier("event_name") if reader.has("event_name") else name
     reader.text("unit", required=not flat, max_length=50)
     reader.text("display_name")
-    reader.choice("aggregation_type", AGGREGATIONS)
-    reader.choice("aggregation_formula", FORMULAS)
+    aggregation = reader.choice("aggregation_type", AGGREGATIONS)
+    formula = reader.choice("aggregation_formula", FORMULAS)
     for setting in METER_PROVIDER_KEYS[1:]:
         reader.text(setting, max_length=100)
-    reader.identifiers("dimensions", most=100)
+    dimensions = reader.identifiers("dimensions", most=100)
     lookup_key = reader.lookup_key()
     repeated = name in index.meter_names
     if name is not None:
@@ -86,6 +86,8 @@ def read_meter(reader: ObjectReader, index: DocumentIndex) -> None:
     if event_name is not None and not (repeated and event_name == name):
         pointer = reader.at("event_name" if reader.has("event_name") else "name")
         index.add(index.meters, Named(event_name, pointer), "meter")
+        facts = MeterFacts(aggregation or formula or "sum", frozenset(name for _, name in dimensions))
+        index.meter_facts.setdefault(event_name, facts)
     if key := lookup_key or name or event_name:
         named_by = "lookup_key" if reader.has("lookup_key") else "name" if name else "event_name"
         index.add_lookup_key(key, reader.at(named_by))
@@ -109,9 +111,10 @@ def read_plan(reader: ObjectReader, index: DocumentIndex, currencies: Collection
         index.add(index.plans, Named(plan_id, reader.at("id")), "plan")
     if product_id is not None:
         index.product_references.append(Named(product_id, reader.at("product_id")))
-    seen: set[tuple[str, ...]] = set()
+    prices = PlanPrices(plan_id)
     for price in reader.objects("prices", most=MAX_PLAN_PRICES):
-        read_plan_price(price, index, plan_id, currencies, seen)
+        read_plan_price(price, index, prices, currencies)
+    check_currencies(prices)
     plan = _PlanSoFar(plan_id, {feature for _, feature in features})
     for quota in reader.objects("quotas", most=MAX_PLAN_QUOTAS):
         _read_quota(quota, index, plan)
@@ -133,7 +136,7 @@ def _read_quota(reader: ObjectReader, index: DocumentIndex, plan: _PlanSoFar) ->
     window = reader.choice("window", WINDOW_ALIASES, required=True)
     reader.integer("limit", least=1, most=MAX_LIMIT, required=True)
     reader.choice("enforcement", ENFORCEMENTS)
-    reader.unit_price("overage_price")
+    reader.decimal("overage_price")
     upgrade = reader.identifier("upgrade_plan_id")
     if feature is not None and feature not in plan.features:
         reader.report("feature", "feature_not_in_plan", f"The plan's features do not name “{feature}”.")

@@ -9,10 +9,12 @@ _WIDTH: Final = 110
 
 # The database keeps no order of keys. One order serves every kind of entry; what is not named here follows by name.
 _ORDER: Final = """
-    version revision published_at published_by id name event_name display_name unit aggregation_type
+    $schema version revision published_at published_by id name event_name display_name unit aggregation_type
     product_id category description features feature_texts
     trial_period_days price_per_seat contact_sales popular limits
-    meter model currency unit_amount interval interval_count billing_timing
+    when meter model currency up_to unit_amount flat_amount interval interval_count billing_timing
+    package_size percent fixed_amount free_events free_amount event_minimum event_maximum
+    free_quantity transform_quantity divide_by round bill_zero_usage tiers variants minimum_amount maximum_amount
     feature meter_event_name window limit enforcement overage_price upgrade_plan_id
     lookup_key product_lookup_key dimensions metadata products meters plans prices quotas
 """.split()
@@ -26,7 +28,7 @@ def order_document(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     keys = sorted(value, key=lambda key: (_PLACES.get(key, len(_PLACES)), key))
-    return {key: value[key] if key in ("metadata", "limits") else order_document(value[key]) for key in keys}
+    return {key: value[key] if key in ("metadata", "limits", "when") else order_document(value[key]) for key in keys}
 
 
 def format_document(value: Any) -> str:

@@ -15,6 +15,14 @@ class Named:
     pointer: str
 
 
+@dataclass(frozen=True, slots=True)
+class MeterFacts:
+    """What prices of a meter are checked against."""
+
+    aggregation: str
+    dimensions: frozenset[str]
+
+
 @dataclass(slots=True)
 class DocumentIndex:
     """What the entries of a document are called and whom they name."""
@@ -23,6 +31,7 @@ class DocumentIndex:
     product_lookup_keys: set[str] = field(default_factory=set)
     meter_names: dict[str, str] = field(default_factory=dict)
     meters: dict[str, str] = field(default_factory=dict)
+    meter_facts: dict[str, MeterFacts] = field(default_factory=dict)
     plans: dict[str, str] = field(default_factory=dict)
     lookup_keys: dict[str, str] = field(default_factory=dict)
     duplicates: list[tuple[str, str, str]] = field(default_factory=list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from billing_site.kernel.money import CURRENCIES
 from catalog.documents.content import (
@@ -17,10 +17,14 @@ from catalog.documents.content import (
     QuotaEntry,
 )
 from catalog.documents.findings import DocumentInvalid
+from catalog.documents.price_models import FEE_MODEL, TERMS, USAGE_MODEL
 from catalog.documents.validation import validate_document
 from catalog.documents.vocabulary import METER_PROVIDER_KEYS, WINDOW_ALIASES, derive_price_lookup_key
+from catalog.pricing.terms import PriceOptions
 
 _Raw = Mapping[str, Any]
+_OPTION_KEYS: Final = tuple(key for key in TERMS if key != "unit_amount")
+_NO_OPTIONS: Final = PriceOptions()
 
 
 def normalise_document(raw: object, *, currencies: Collection[str] = CURRENCIES) -> CatalogContent:
@@ -105,17 +109,43 @@ def _read_plan(raw: _Raw) -> PlanEntry:
 def _read_price(plan_id: str, raw: _Raw) -> PriceEntry:
     meter = raw.get("meter")
     currency, interval, count = _fold(raw, "currency", ""), _fold(raw, "interval", "month"), raw.get("interval_count")
+    amount = raw.get("unit_amount")
     derived = derive_price_lookup_key(plan_id, currency, interval, count or 1, meter)
     return PriceEntry(
         currency=currency,
-        unit_amount=_decimal(raw["unit_amount"]),
+        unit_amount=None if amount is None else _decimal(amount),
         interval=interval,
         interval_count=count or 1,
         billing_timing="arrears" if meter else _fold(raw, "billing_timing", "advance"),
-        model="per_unit" if meter else "flat",
+        model=_fold(raw, "model", USAGE_MODEL if meter else FEE_MODEL),
         meter=meter,
         lookup_key=raw.get("lookup_key") or derived,
+        options=read_price_options(raw),
     )
+
+
+def read_price_options(raw: _Raw) -> PriceOptions:
+    """
+    Return everything a valid price charges beside its amount.
+
+    A variant converts quantities as its price does, unless it says otherwise.
+    """
+    if not any(raw.get(key) is not None for key in _OPTION_KEYS):
+        return _NO_OPTIONS
+    terms = _fold_terms(raw)
+    if variants := _list(raw, "variants"):
+        shared = {key: terms[key] for key in ("transform_quantity",) if key in terms}
+        terms["variants"] = [{**shared, **_fold_terms(variant)} for variant in variants]
+    return PriceOptions.from_dict(terms)
+
+
+def _fold_terms(raw: _Raw) -> dict[str, Any]:
+    terms = {key: value for key, value in raw.items() if value is not None}
+    if transform := terms.get("transform_quantity"):
+        terms["transform_quantity"] = {**transform, "round": _fold(transform, "round", "none")}
+    if tiers := terms.get("tiers"):
+        terms["tiers"] = [*tiers[:-1], {**tiers[-1], "up_to": None}]
+    return terms
 
 
 def _read_quota(raw: _Raw) -> QuotaEntry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from catalog.documents.findings import Collector, join_pointer, quote
@@ -128,27 +129,35 @@ class ObjectReader:
         self.report(key, "not_a_boolean", "This must be true or false.")
         return None
 
-    def unit_price(self, key: str, *, required: bool = False) -> str | None:
+    def decimal(self, key: str, *, required: bool = False, above_zero: bool = False) -> Decimal | None:
         """
-        Read a price per unit: a decimal text in minor units, zero or more, up to 12 decimals; a whole number will do.
+        Read a decimal text, zero or more (or above zero), with up to 12 decimals; a whole number will do.
 
         A number with a point is refused: it has passed through binary floating point.
         """
         value = self._get(key, required)
         if value is None:
             return None
+        if isinstance(value, float | Decimal):
+            text = "This number has passed through binary floating point; write it in quotes, as it is meant."
+            self.report(key, "not_a_decimal_text", text)
+            return None
         if isinstance(value, bool) or not isinstance(value, str | int):
-            self.report(key, "not_a_decimal_text", 'This must be a decimal in quotes, in minor units: "0.00005".')
+            self.report(key, "not_a_decimal_text", 'This must be a decimal in quotes, such as "0.00005".')
             return None
         text = str(value).strip()
         if text.startswith("-") and UNIT_PRICE.fullmatch(text[1:]):
-            self.report(key, "negative", "A price cannot be negative.")
+            self.report(key, "negative", "This cannot be negative.")
             return None
         if not UNIT_PRICE.fullmatch(text):
             rule = "digits, and after a point up to 12 more; at most 15 digits before the point."
             self.report(key, "not_a_decimal_text", f"{quote(text)} is not a decimal: {rule}")
             return None
-        return text
+        number = Decimal(text)
+        if above_zero and not number:
+            self.report(key, "not_positive", "This must be above zero.")
+            return None
+        return number
 
     def texts(self, key: str, *, most: int, max_length: int = 500) -> list[str]:
         """Read a list of texts."""
@@ -203,6 +212,16 @@ class ObjectReader:
             else:
                 self.findings.add(pointer, "not_an_object", "This must be an object.")
         return found
+
+    def member(self, key: str, *, required: bool = False) -> ObjectReader | None:
+        """Read an object as a reader of its own."""
+        value = self._get(key, required)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            self.report(key, "not_an_object", "This must be an object.")
+            return None
+        return ObjectReader(value, self.at(key), self.findings)
 
     def mapping(self, key: str) -> dict[str, Any] | None:
         """Read an object whose keys are free."""

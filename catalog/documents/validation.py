@@ -17,7 +17,7 @@ from catalog.documents.prices import read_flat_price
 from catalog.documents.reading import ObjectReader
 from catalog.documents.references import check_references
 from catalog.documents.screening import screen_document
-from catalog.documents.vocabulary import MAX_ENTRIES, SCHEMA_VERSION, TOP_KEYS
+from catalog.documents.vocabulary import MAX_ENTRIES, SCHEMA_KEY, SCHEMA_VERSION, TOP_KEYS
 
 
 def validate_document(raw: object, *, currencies: Collection[str] = CURRENCIES) -> Findings:
@@ -36,6 +36,7 @@ def validate_document(raw: object, *, currencies: Collection[str] = CURRENCIES) 
         return findings.collect()
     document = ObjectReader(raw, "", findings)
     document.check_keys(TOP_KEYS)
+    document.text(SCHEMA_KEY, max_length=1_000)
     if document.has("version") and (type(raw["version"]) is not int or raw["version"] != SCHEMA_VERSION):
         document.report("version", "version_unsupported", f"This must be {SCHEMA_VERSION}.")
     # The flat provider form has its prices here and may do without plans and meters.

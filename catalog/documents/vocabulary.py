@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from catalog.documents.price_models import TERMS
+
 SCHEMA_VERSION: Final = 1
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 LOOKUP_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,249}")
@@ -15,8 +17,6 @@ AGGREGATIONS: Final = ("sum", "count", "last", "max", "unique")
 FORMULAS: Final = ("sum", "count", "last")
 TIMINGS: Final = ("advance", "arrears")
 ENFORCEMENTS: Final = ("hard", "soft")
-FEE_MODELS: Final = ("flat",)
-USAGE_MODELS: Final = ("per_unit",)
 WINDOWS: Final = ("minute", "hour", "day", "week", "month", "billing_period", "total")
 WINDOW_ALIASES: Final[dict[str, str]] = {
     **{window: window for window in WINDOWS},
@@ -31,7 +31,9 @@ WINDOW_ALIASES: Final[dict[str, str]] = {
 
 # Set by the server in its answers, and passed over when such an answer comes back as a document.
 SERVER_KEYS: Final = frozenset({"revision", "published_at", "published_by"})
-TOP_KEYS: Final = frozenset({"version", "products", "meters", "plans", "prices"}) | SERVER_KEYS
+# Names the published schema, so that an editor checks while typing; it says nothing about the catalog.
+SCHEMA_KEY: Final = "$schema"
+TOP_KEYS: Final = frozenset({"version", "products", "meters", "plans", "prices", SCHEMA_KEY}) | SERVER_KEYS
 PRODUCT_KEYS: Final = frozenset({"id", "name", "description", "lookup_key", "metadata"})
 METER_PROVIDER_KEYS: Final = (
     "aggregation_formula",
@@ -60,9 +62,16 @@ PLAN_KEYS: Final = frozenset(
         "popular",
     }
 )
-PRICE_KEYS: Final = frozenset(
-    {"currency", "unit_amount", "interval", "interval_count", "billing_timing", "lookup_key", "model", "meter"}
+PRICE_PLACE_KEYS: Final = (
+    "currency",
+    "interval",
+    "interval_count",
+    "billing_timing",
+    "lookup_key",
+    "model",
+    "meter",
 )
+PRICE_KEYS: Final = frozenset({*PRICE_PLACE_KEYS, *TERMS})
 QUOTA_KEYS: Final = frozenset(
     {"feature", "meter_event_name", "window", "limit", "enforcement", "overage_price", "upgrade_plan_id"}
 )
@@ -74,6 +83,11 @@ MAX_ENTRIES: Final[dict[str, int]] = {"products": 1_000, "meters": 2_000, "plans
 MAX_PLAN_PRICES: Final = 500
 MAX_PLAN_QUOTAS: Final = 500
 MAX_PLAN_FEATURES: Final = 500
+MAX_TIERS: Final = 200
+MAX_VARIANTS: Final = 200
+MAX_WHEN: Final = 10
+MAX_FREE_EVENTS: Final = 10**9
+MAX_PERCENT: Final = 100
 MAX_AMOUNT: Final = 10**15
 MAX_LIMIT: Final = 10**20
 MAX_INTERVAL_COUNT: Final = 365

@@ -136,7 +136,7 @@ MISTAKES: list[tuple[str, Change, list[tuple[str, str]]]] = [
         put("/plans/1/prices/-", {"currency": "USD", "unit_amount": 1, "interval": "month"}),
         [("/plans/1/prices/3/interval", "duplicate_price")],
     ),
-    ("a usage model on a fee", put(f"{FEE}/model", "per_unit"), [(f"{FEE}/model", "model_unsupported")]),
+    ("a usage model on a fee", put(f"{FEE}/model", "percentage"), [(f"{FEE}/model", "model_unsupported")]),
     (
         "a lookup key given twice",
         put(f"{FEE}/lookup_key", "pro:usd:year"),
@@ -160,7 +160,7 @@ MISTAKES: list[tuple[str, Change, list[tuple[str, str]]]] = [
     ("not a number", put(f"{USAGE}/unit_amount", "NaN"), [(f"{USAGE}/unit_amount", "not_a_decimal_text")]),
     ("usage in advance", put(f"{USAGE}/billing_timing", "advance"), [(f"{USAGE}/billing_timing", "usage_in_advance")]),
     ("usage of no meter", put(f"{USAGE}/meter", "nothing"), [(f"{USAGE}/meter", "meter_unknown")]),
-    ("a model to come", put(f"{USAGE}/model", "graduated"), [(f"{USAGE}/model", "model_unsupported")]),
+    ("a model nobody knows", put(f"{USAGE}/model", "guess"), [(f"{USAGE}/model", "model_unsupported")]),
     (
         "two prices of one meter",
         put("/plans/2/prices/1/meter", "llm_input_tokens"),

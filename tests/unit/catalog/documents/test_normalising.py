@@ -17,12 +17,12 @@ from catalog.documents.normalising import normalise_document
 from catalog.documents.validation import validate_document
 from catalog.documents.vocabulary import WINDOW_ALIASES
 from tests.factories.catalog import make_document
+from tests.unit.catalog.price_terms import amounts, fees, usage_prices
 
 identifiers = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,12}", fullmatch=True)
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=20).filter(
     str.strip
 )
-unit_prices = st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,12})?", fullmatch=True) | st.integers(0, 10**9)
 
 
 @st.composite
@@ -31,7 +31,11 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(identifiers, min_size=6, max_size=6, unique_by=str))
     product, meter, other, *plans = (f"{kind}{name}" for kind, name in zip("pmnabc", names, strict=True))
     features = draw(st.lists(identifiers, unique=True, max_size=3))
-    meters = [{"name": meter, "unit": draw(words)}, {"name": other, "event_name": f"{other}-e", "unit": "x"}]
+    meters: list[dict[str, Any]] = [
+        {"name": meter, "unit": draw(words)},
+        {"name": other, "event_name": f"{other}-e", "unit": "x"},
+    ]
+    meters[1] |= {"aggregation_type": "SUM", "dimensions": ["model", "region"]}
     if draw(st.booleans()):
         meters[0]["aggregation_type"] = draw(st.sampled_from(["SUM", "count", "Last", "max", "unique"]))
     return {
@@ -54,16 +58,10 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 "trial_period_days": draw(st.none() | st.integers(0, 90)),
                 "limits": draw(st.dictionaries(st.sampled_from(["zones", "seats"]), st.integers(-1, 99))),
                 "prices": [
-                    {
-                        "currency": draw(st.sampled_from(["usd", "EUR", "Jpy"])),
-                        "unit_amount": draw(st.integers(0, 10**9)),
-                        "interval": draw(st.sampled_from(["month", "year"])),
-                    },
-                    {
-                        "currency": "usd",
-                        "meter": draw(st.sampled_from([meter, f"{other}-e"])),
-                        "unit_amount": draw(unit_prices),
-                    },
+                    {"currency": "Usd", "interval": "month", **draw(fees())},
+                    {"currency": draw(st.sampled_from(["usd", "EUR", "Jpy"])), "interval": "year", **draw(fees())},
+                    {"currency": "usd", "meter": meter, "unit_amount": draw(amounts)},
+                    {"currency": "usd", "meter": f"{other}-e", **draw(usage_prices())},
                 ],
                 "quotas": [
                     {
@@ -71,7 +69,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                         "meter_event_name": meter,
                         "window": draw(st.sampled_from(sorted(WINDOW_ALIASES))),
                         "limit": draw(st.integers(1, 10**12)),
-                        "overage_price": draw(st.none() | unit_prices),
+                        "overage_price": draw(st.none() | amounts),
                     }
                     for feature in features
                 ],
