@@ -12,6 +12,7 @@ from typing import Any
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-billing-cycle": {"task": "invoicing.run_billing_cycle", "schedule": timedelta(minutes=5)},
     "sweep-billing-runs": {"task": "invoicing.sweep_billing_runs", "schedule": timedelta(minutes=1)},
+    "sweep-plan-moves": {"task": "invoicing.sweep_plan_moves", "schedule": timedelta(minutes=1)},
     "sweep-invoice-documents": {"task": "invoicing.sweep_invoice_documents", "schedule": timedelta(minutes=1)},
     "expire-deposits": {"task": "accounts.expire_deposits", "schedule": timedelta(hours=1)},
     "expire-approvals": {"task": "platform.expire_approvals", "schedule": timedelta(minutes=5)},

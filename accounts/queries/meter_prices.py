@@ -93,13 +93,21 @@ def load_meter_prices(subscriptions: Sequence[Subscription]) -> MeterPrices:
     found = PricingRule.objects.filter(org_id__in=orgs).select_related("meter").order_by("-valid_from", "-id")
     for rule in found:
         rules[rule.org_id].append(rule)
-    overages = _list_overages({each.plan_version_id for each in subscriptions})
+    versions = {each.plan_version_id for each in subscriptions}
+    versions |= {each.pending_plan_version_id for each in subscriptions if each.pending_plan_version_id is not None}
+    overages = list_overages(versions)
     has_defaults = any(not rule.plan_key for each in rules.values() for rule in each)
     bearers, spoken_for = _find_bearers(subscriptions, rules) if has_defaults else (set(), {})
     return MeterPrices(overages, rules, bearers, spoken_for)
 
 
-def _list_overages(version_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[QuotaRule]]:
+def is_billed_overage(quota: QuotaRule) -> bool:
+    """Tell whether a quota's overage is billed at all: soft, priced, and counted by something like a billing period."""
+    return quota.enforcement == Enforcement.SOFT and quota.overage_price is not None and quota.window in _PERIOD_WINDOWS
+
+
+def list_overages(version_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[QuotaRule]]:
+    """Return the quotas of plan versions whose overage is billed, with their meters. One query."""
     quotas = QuotaRule.objects.filter(
         plan_version_id__in=list(version_ids),
         enforcement=Enforcement.SOFT,
@@ -122,7 +130,7 @@ def _find_bearers(
     spoken_for: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     running = Subscription.objects.filter(account_id__in=accounts, status__in=RUNNING_STATUSES)
     rows = list(running.order_by("id").values_list("id", "account_id", "plan_version_id", "plan_version__plan__key"))
-    overages = _list_overages({version_id for _, _, version_id, _ in rows})
+    overages = list_overages({version_id for _, _, version_id, _ in rows})
     by_plan: dict[str, set[uuid.UUID]] = defaultdict(set)
     for rule in (rule for each in rules.values() for rule in each if rule.plan_key):
         by_plan[rule.plan_key].add(rule.meter_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from accounts.models import BillingMode, Subscription, SubscriptionItem
-from accounts.queries.prices import choose_prices
+from accounts.queries.prices import choose_currency, choose_prices
 from billing_site.kernel.ids import new_uuid
 from catalog.models import Price
 
@@ -37,10 +37,12 @@ def plan_items(
     without an item adds one, an item without a price ends.
     :raises ValidationFailed: when the version is not sold in the subscription's currency and interval.
     """
+    name = prices[0].plan_version.name if prices else "The plan"
+    currency = subscription.currency
     chosen = choose_prices(
-        [price for price in prices if price.currency == subscription.currency],
-        plan_name=prices[0].plan_version.name if prices else "The plan",
-        currency=subscription.currency,
+        prices,
+        plan_name=name,
+        currency=choose_currency(prices, plan_name=name, asked=currency, default=currency),
         interval=subscription.interval,
         interval_count=subscription.interval_count,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from catalog.documents.content import CatalogContent, PlanEntry
 from catalog.models import (
     CatalogRevision,
     Feature,
+    ManagedBy,
     Meter,
     Plan,
     PlanVersion,
@@ -24,15 +25,18 @@ _BATCH = 1_000
 _Row = TypeVar("_Row", Product, Meter, Feature, Plan)
 
 
-def store_content(content: CatalogContent, *, revision: CatalogRevision, at: datetime) -> None:
+def store_content(
+    content: CatalogContent, *, revision: CatalogRevision, at: datetime, kept_meters: Collection[str] = ()
+) -> None:
     """
     Bring the organization's products, meters, features and plans to what a new revision says.
 
+    `kept_meters` are event names that stay as they are when the revision does not name them.
     Runs in the transaction and under the lock of publishing.
     """
     org_id = revision.org_id
     products = _sync_rows(Product, "key", _read_products(content), org_id=org_id, at=at)
-    meters = _sync_rows(Meter, "event_name", _read_meters(content), org_id=org_id, at=at)
+    meters = _sync_rows(Meter, "event_name", _read_meters(content), org_id=org_id, at=at, kept=kept_meters)
     named: dict[str, dict[str, Any]] = {feature: {} for plan in content.plans for feature in plan.features}
     features = _sync_rows(Feature, "key", named, org_id=org_id, at=at)
     wanted = {plan.id: {"product_id": products[plan.product_id].pk} for plan in content.plans}
@@ -61,15 +65,22 @@ def _read_meters(content: CatalogContent) -> dict[str, dict[str, Any]]:
             "dimensions": list(meter.dimensions),
             "lookup_key": meter.lookup_key,
             "provider_settings": dict(meter.provider_settings),
+            "managed_by": ManagedBy.DOCUMENT,
         }
         for meter in content.meters
     }
 
 
 def _sync_rows(
-    model: type[_Row], key: str, wanted: Mapping[str, Mapping[str, Any]], *, org_id: str, at: datetime
+    model: type[_Row],
+    key: str,
+    wanted: Mapping[str, Mapping[str, Any]],
+    *,
+    org_id: str,
+    at: datetime,
+    kept: Collection[str] = (),
 ) -> dict[str, _Row]:
-    """Create what is new, update what differs, retire what is not named; return the named rows by key."""
+    """Create what is new, update what differs, retire the rest but `kept`; return the named rows by key."""
     existing = {getattr(row, key): row for row in model.objects.filter(org_id=org_id)}
     created, changed = [], []
     for name, values in wanted.items():
@@ -78,7 +89,8 @@ def _sync_rows(
             created.append(model(**{"org_id": org_id, key: name, **values}))
         elif _assign(row, {**values, "is_active": True}):
             changed.append(row)
-    changed += [row for name, row in existing.items() if name not in wanted and _assign(row, {"is_active": False})]
+    dropped = [row for name, row in existing.items() if name not in wanted and name not in kept]
+    changed += [row for row in dropped if _assign(row, {"is_active": False})]
     model.objects.bulk_create(created, batch_size=_BATCH)
     if changed:
         for row in changed:
@@ -117,7 +129,7 @@ def _add_versions(
         content_hash = entry.compute_content_hash()
         if last is None or last.content_hash != content_hash:
             number = last.version + 1 if last else 1
-            added.append((entry, _build_version(entry, plan, number, content_hash, revision=revision, at=at)))
+            added.append((entry, build_version(entry, plan, number, content_hash, revision=revision, at=at)))
     if not added:
         return
     PlanVersion.objects.bulk_create([version for _, version in added], batch_size=_BATCH)
@@ -130,10 +142,10 @@ def _add_versions(
         batch_size=_BATCH,
     )
     Price.objects.bulk_create(
-        [price for entry, version in added for price in _build_prices(entry, version, meters)], batch_size=_BATCH
+        [price for entry, version in added for price in build_prices(entry, version, meters)], batch_size=_BATCH
     )
     QuotaRule.objects.bulk_create(
-        [rule for entry, version in added for rule in _build_quotas(entry, version, meters, features)],
+        [rule for entry, version in added for rule in build_quotas(entry, version, meters, features)],
         batch_size=_BATCH,
     )
     # Last: naming a version as current seals it.
@@ -142,9 +154,10 @@ def _add_versions(
     Plan.objects.bulk_update([version.plan for _, version in added], ["current_version"], batch_size=_BATCH)
 
 
-def _build_version(
+def build_version(
     entry: PlanEntry, plan: Plan, number: int, content_hash: str, *, revision: CatalogRevision, at: datetime
 ) -> PlanVersion:
+    """Return the version a plan entry describes, not stored."""
     return PlanVersion(
         plan=plan,
         version=number,
@@ -163,7 +176,8 @@ def _build_version(
     )
 
 
-def _build_prices(entry: PlanEntry, version: PlanVersion, meters: Mapping[str, Meter]) -> list[Price]:
+def build_prices(entry: PlanEntry, version: PlanVersion, meters: Mapping[str, Meter]) -> list[Price]:
+    """Return the prices of a version, not stored."""
     return [
         Price(
             plan_version=version,
@@ -181,9 +195,10 @@ def _build_prices(entry: PlanEntry, version: PlanVersion, meters: Mapping[str, M
     ]
 
 
-def _build_quotas(
+def build_quotas(
     entry: PlanEntry, version: PlanVersion, meters: Mapping[str, Meter], features: Mapping[str, Feature]
 ) -> list[QuotaRule]:
+    """Return the quota rules of a version, not stored."""
     return [
         QuotaRule(
             plan_version=version,

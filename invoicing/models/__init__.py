@@ -8,6 +8,7 @@ from invoicing.models.invoice import (
     InvoiceStatus,
     LineType,
 )
+from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
 from invoicing.models.run import (
     BillingRun,
     OutcomeStatus,
@@ -25,8 +26,13 @@ __all__ = [
     "InvoiceLine",
     "InvoiceStatus",
     "LineType",
+    "MoveOutcome",
+    "MoveStatus",
+    "MoveTiming",
     "NumberCounter",
     "OutcomeStatus",
+    "PlanMove",
+    "PlanMoveItem",
     "RoundingRule",
     "RunOutcome",
     "RunScope",

@@ -31,7 +31,7 @@ def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datet
     )
     previews = {each.id: PreviewedSubscription(each, []) for each in subscriptions}
     billables = load_billables(subscriptions)
-    sellers = _get_sellers({each.account.org_id for each in subscriptions})
+    sellers = get_sellers({each.account.org_id for each in subscriptions})
     while due := [
         boundary
         for each in subscriptions
@@ -47,7 +47,8 @@ def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datet
     return list(previews.values())
 
 
-def _get_sellers(org_ids: set[str]) -> dict[str, Seller]:
+def get_sellers(org_ids: set[str]) -> dict[str, Seller]:
+    """Return the sellers of organizations, with the defaults for those that have none stored."""
     found = {seller.org_id: seller for seller in Seller.objects.filter(org_id__in=org_ids)}
     # An organization that never issued anything has no seller row yet; the defaults round the same way.
     return {org_id: found.get(org_id) or Seller(org_id=org_id) for org_id in org_ids}
