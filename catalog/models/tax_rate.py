@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -58,3 +60,11 @@ class TaxRate(Identified, Timestamped):
     def jurisdiction(self) -> str:
         """The place as documents name it: `US-CA`, `DE`."""
         return f"{self.country}-{self.state}" if self.state else self.country
+
+    def holds_on(self, day: date) -> bool:
+        """Tell whether the rate is valid on a day of the place."""
+        begun = self.valid_from is None or self.valid_from <= day
+        over = (self.valid_to is not None and self.valid_to < day) or (
+            self.ended_on is not None and self.ended_on <= day
+        )
+        return begun and not over

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from django.db.models import Case, IntegerField, Value, When
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Case, IntegerField, OuterRef, Q, QuerySet, Value, When
 
 from billing_site.kernel.errors import DomainError, NotFound
-from catalog.models import CatalogRevision
+from catalog.models import CatalogRevision, Product
 
 DEFAULT_ORG: Final = "default"
 
@@ -32,6 +34,27 @@ def find_catalog_org(*, org_id: str) -> str:
     """Return the organization whose catalog this one sells from. One query."""
     revision = find_applicable_revision(org_id=org_id)
     return revision.org_id if revision else org_id
+
+
+def list_candidates(*, org_ids: Iterable[str] | QuerySet[CatalogRevision, str]) -> QuerySet[CatalogRevision]:
+    """
+    Return the active documents, contents left out, that organizations may sell from: their own and that of `default`.
+
+    Each has `withheld`: the keys of products that were archived while plans of theirs are named.
+    """
+    archived = Product.objects.filter(org_id=OuterRef("org_id"), is_active=False, plans__is_active=True)
+    revisions = CatalogRevision.objects.filter(Q(org_id__in=org_ids) | Q(org_id=DEFAULT_ORG), is_active=True)
+    return revisions.defer("document").annotate(
+        withheld=ArraySubquery(archived.order_by("key").distinct().values("key"))
+    )
+
+
+def list_owners(*, org_id: str) -> set[str]:
+    """
+    Return whose meters, pricing rules and coupons count for the organization: its own, and those of the catalog it
+    sells from. One query.
+    """
+    return {org_id, find_catalog_org(org_id=org_id)}
 
 
 def get_revision(*, org_id: str, number: int | None = None) -> CatalogRevision:

@@ -24,6 +24,7 @@ from catalog.models import CatalogRevision
 from catalog.queries.revisions import find_active_revision
 from catalog.services.documents import read_document
 from catalog.services.entries import store_content
+from catalog.services.meters import list_kept_meters, require_kept_meanings
 
 IfMatch = int | Collection[int] | None
 
@@ -59,6 +60,7 @@ def preview_document(*, org_id: str, document: object, if_match: IfMatch = None)
     content = read_document(document)
     active = find_active_revision(org_id=org_id)
     _require_match(active, if_match)
+    require_kept_meanings(content, org_id=org_id)
     return PublishPreview(content, active, compare_with(active, content))
 
 
@@ -72,7 +74,7 @@ def publish_document(
     A plan gets a new version only if its content changed; what the document no longer names becomes inactive. A
     document that says the same as the active one keeps the revision. `if_match` names the revision the caller has
     seen (0: none yet), or several.
-    :raises CatalogContainsSecret, CatalogInvalid: with every finding.
+    :raises CatalogContainsSecret, CatalogInvalid: with every finding; also when a meter in use would count otherwise.
     :raises RevisionConflict: if another revision is active than `if_match` says.
     """
     content = read_document(document)
@@ -83,6 +85,7 @@ def publish_document(
     difference = compare_with(active, content)
     if active is not None and active.document_hash == document_hash:
         return PublishResult(active, changed=False, difference=difference)
+    require_kept_meanings(content, org_id=org_id)
     if active is not None:
         CatalogRevision.objects.filter(pk=active.pk).update(is_active=False)
     last = CatalogRevision.objects.filter(org_id=org_id).aggregate(last=Max("revision"))["last"] or 0
@@ -95,7 +98,7 @@ def publish_document(
         published_by=str(actor),
         reason=reason,
     )
-    store_content(content, revision=revision, at=at)
+    store_content(content, revision=revision, at=at, kept_meters=list_kept_meters(org_id=org_id))
     events.emit(
         "catalog.published",
         subject=revision,

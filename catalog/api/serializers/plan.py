@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 from rest_framework import serializers
 
-from billing_site.api.fields import CurrencyField, DecimalStringField, MoneyField, SignedMoneyField
-from catalog.models import (
-    BillingTiming,
-    Enforcement,
-    Plan,
-    PlanVersion,
-    Price,
-    PriceInterval,
-    PriceModel,
-    QuotaRule,
-    QuotaWindow,
-)
+from billing_site.api.fields import CurrencyField, DecimalStringField, MoneyField, SignedMoneyField, format_plain
+from catalog.models import BillingTiming, Enforcement, PriceInterval, PriceModel, QuotaWindow
 from catalog.pricing.monthly import Fee, compute_monthly_price
-from catalog.queries.prices import compute_unit_fee
+from catalog.queries.plans import ListedPlan, ListedPrice, ListedQuota
 
 
 class PlanQuery(serializers.Serializer[dict[str, Any]]):
@@ -65,7 +54,7 @@ class PlanQuotaSerializer(serializers.Serializer[dict[str, Any]]):
     upgrade_plan_id = serializers.CharField(allow_null=True)
 
 
-class PlanSerializer(serializers.Serializer[Plan]):
+class PlanSerializer(serializers.Serializer[ListedPlan]):
     """
     A plan on offer, in the version new subscriptions get.
 
@@ -95,22 +84,20 @@ class PlanSerializer(serializers.Serializer[Plan]):
     prices = PlanPriceSerializer(many=True)
     quotas = PlanQuotaSerializer(many=True)
 
-    def to_representation(self, instance: Plan) -> dict[str, Any]:
-        version = instance.current_version
-        if version is None:
-            raise TypeError("a plan is listed with its version")
-        prices = self._list_visible_prices(version)
+    def to_representation(self, instance: ListedPlan) -> dict[str, Any]:
+        version = instance.version
+        prices = self._list_visible_prices(instance)
         currency = self.context.get("currency") or _find_first_currency(prices)
         fees = [
-            Fee(compute_unit_fee(price), price.interval, price.interval_count)
+            Fee(price.compute_unit_fee(), price.interval, price.interval_count)
             for price in prices
             if price.currency == currency and not price.is_metered
         ]
         monthly = compute_monthly_price(fees)
         return {
-            "id": instance.key,
-            "slug": instance.key,
-            "product_id": instance.product.key,
+            "id": instance.plan.key,
+            "slug": instance.plan.key,
+            "product_id": instance.plan.product.key,
             "name": version.name,
             "description": version.description,
             "category": version.category,
@@ -123,34 +110,36 @@ class PlanSerializer(serializers.Serializer[Plan]):
             "price_per_seat": version.price_per_seat,
             "contact_sales": version.contact_sales,
             "popular": version.popular,
-            "active": instance.is_active,
+            "active": instance.is_on_offer,
             "version": version.version,
             "features": version.feature_texts,
-            "feature_scopes": [link.feature.key for link in version.feature_links.all()],
+            "feature_scopes": list(instance.features),
             "limits": version.limits,
             "prices": [_render_price(price) for price in prices],
-            "quotas": [_render_quota(rule) for rule in version.quota_rules.all()],
+            "quotas": [_render_quota(quota) for quota in instance.quotas],
         }
 
-    def _list_visible_prices(self, version: PlanVersion) -> list[Price]:
-        if version.contact_sales and not self.context.get("show_all_prices"):
-            return []
-        return sorted(version.prices.all(), key=lambda price: price.id)
+    def _list_visible_prices(self, instance: ListedPlan) -> Sequence[ListedPrice]:
+        if instance.version.contact_sales and not self.context.get("show_all_prices"):
+            return ()
+        return instance.prices
 
 
-def _find_first_currency(prices: Sequence[Price]) -> str | None:
+def _find_first_currency(prices: Sequence[ListedPrice]) -> str | None:
     return prices[0].currency if prices else None
 
 
-def _render_price(price: Price) -> dict[str, Any]:
+def _render_price(price: ListedPrice) -> dict[str, Any]:
+    amount = price.unit_amount
+    is_whole = amount is not None and not price.is_metered and amount == amount.to_integral_value()
     return {
         "currency": price.currency,
-        "unit_amount": None if price.is_metered or price.unit_amount is None else int(price.unit_amount),
-        "unit_amount_decimal": None if price.unit_amount is None else _plain(price.unit_amount),
+        "unit_amount": int(amount) if amount is not None and is_whole else None,
+        "unit_amount_decimal": None if amount is None else format_plain(amount),
         "options": price.options,
         "model": price.model,
-        "meter": price.meter.event_name if price.meter else None,
-        "unit": price.meter.unit if price.meter else None,
+        "meter": price.meter,
+        "unit": price.unit,
         "interval": price.interval,
         "interval_count": price.interval_count,
         "billing_timing": price.billing_timing,
@@ -158,17 +147,13 @@ def _render_price(price: Price) -> dict[str, Any]:
     }
 
 
-def _render_quota(rule: QuotaRule) -> dict[str, Any]:
+def _render_quota(quota: ListedQuota) -> dict[str, Any]:
     return {
-        "feature": rule.feature.key,
-        "meter_event_name": rule.meter.event_name,
-        "window": rule.window,
-        "limit": int(rule.limit),
-        "enforcement": rule.enforcement,
-        "overage_price": None if rule.overage_price is None else _plain(rule.overage_price),
-        "upgrade_plan_id": rule.upgrade_plan_key or None,
+        "feature": quota.feature,
+        "meter_event_name": quota.meter_event_name,
+        "window": quota.window,
+        "limit": quota.limit,
+        "enforcement": quota.enforcement,
+        "overage_price": None if quota.overage_price is None else format_plain(quota.overage_price),
+        "upgrade_plan_id": quota.upgrade_plan_id or None,
     }
-
-
-def _plain(value: Decimal) -> str:
-    return DecimalStringField().to_representation(value)

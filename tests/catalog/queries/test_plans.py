@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from catalog.models import Product
 from catalog.queries.meters import MeterNotFound, get_meter, list_meters
-from catalog.queries.plans import PlanNotFound, get_plan, get_sellable_plan, list_plans
+from catalog.queries.plans import PlanNotFound, get_plan, get_sellable_plan, list_plans, read_listed_plan
 from catalog.queries.revisions import CatalogEmpty, find_catalog_org, get_revision
 from tests.factories.catalog import find_entry, make_document, publish_catalog
 
@@ -59,19 +62,36 @@ class TestGetSellablePlan:
 
 
 class TestListPlans:
-    def test_takes_a_constant_number_of_queries(self) -> None:
+    def test_reads_everything_in_one_query(self) -> None:
         publish_catalog()
         with CaptureQueriesContext(connection) as queries:
-            plans = list(list_plans(catalog_org="default"))
-            for plan in plans:
-                version = plan.current_version
-                assert version is not None
-                assert plan.product.key
-                assert [(price.meter, price.currency) for price in version.prices.all()]
-                assert [link.feature.key for link in version.feature_links.all()]
-                assert all(rule.meter.unit and rule.feature.key for rule in version.quota_rules.all())
-        assert len(plans) == 3
-        assert len(queries) == 4  # plans, prices, quotas, features
+            plans = {plan.key: read_listed_plan(plan) for plan in list_plans(catalog_org="default")}
+        assert len(queries) == 1
+        assert set(plans) == {"free", "pro", "ai-payg"}
+        tokens = plans["ai-payg"].prices[0]
+        assert (tokens.meter, tokens.unit, tokens.unit_amount) == ("llm_input_tokens", "tokens", Decimal("0.00005"))
+        assert [price.lookup_key for price in plans["pro"].prices] == ["pro:usd:month", "pro:usd:year", "pro:eur:month"]
+        assert plans["pro"].features == ("service:api", "support:priority")
+        (quota,) = plans["free"].quotas
+        assert (quota.feature, quota.meter_event_name, quota.limit) == ("service:api", "api", 10000)
+        assert (quota.overage_price, quota.upgrade_plan_id) == (None, "pro")
+
+    def test_keeps_every_digit(self) -> None:
+        document = make_document()
+        exact = "12345678901234.123456789012"  # a binary fraction would lose the end
+        find_entry(document, "plans", "ai-payg")["prices"][0]["unit_amount"] = exact
+        publish_catalog(document)
+        assert get_plan(org_id="default", key="ai-payg").prices[0].unit_amount == Decimal(exact)
+
+    def test_leaves_out_plans_of_an_archived_product(self) -> None:
+        publish_catalog()
+        Product.objects.filter(key="ai").update(is_active=False)
+        assert {plan.key for plan in list_plans(catalog_org="default")} == {"free", "pro"}
+        for find in (get_plan, get_sellable_plan):
+            with pytest.raises(PlanNotFound):
+                find(org_id="default", key="ai-payg")
+        everything = {plan.key: plan for plan in list_plans(catalog_org="default", include_inactive=True)}
+        assert read_listed_plan(everything["ai-payg"]).is_on_offer is False
 
     def test_shows_inactive_plans_on_request(self) -> None:
         publish_catalog()

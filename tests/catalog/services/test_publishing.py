@@ -182,7 +182,7 @@ class TestPreviewDocument:
         with CaptureQueriesContext(connection) as queries:
             preview = preview_document(org_id="default", document=document)
         assert preview.difference.summarise() == {"plans": {"changed": ["pro"]}}
-        assert len(queries) == 1
+        assert len(queries) == 2  # the active revision, meters in use
         assert CatalogRevision.objects.count() == 1
 
     def test_before_anything_was_published(self) -> None:
