@@ -23,6 +23,9 @@ _ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "BILLING_USAGE_BATCH_TIMEOUT": ("USAGE_BATCH_TIMEOUT",),
     "BILLING_QUOTA_CACHE_TTL": ("QUOTA_CACHE_TTL",),
     "BILLING_QUOTA_CACHE_ENABLED": ("QUOTA_CACHE_ENABLED",),
+    "BILLING_STRIPE_SECRET_KEY": ("STRIPE_SECRET_KEY", "STRIPE_LIVE_SECRET_KEY", "STRIPE_TEST_SECRET_KEY"),
+    "BILLING_STRIPE_API_VERSION": ("STRIPE_API_VERSION",),
+    "BILLING_STRIPE_API_URL": ("STRIPE_API_BASE",),
 }
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
 _UNITS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}

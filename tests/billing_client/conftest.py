@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.billing_client.provider import provider, sync
 from tests.billing_client.service import Service, run_service
+from tests.stripe_server.plugin import stripe_server
+
+__all__ = ["provider", "stripe_server", "sync"]  # fixtures of all tests here
 
 
 def make_token(**claims: Any) -> str:
@@ -53,7 +57,11 @@ def service() -> Iterator[Service]:
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No variable of the machine reaches a test, and nothing is written outside its folder."""
     for name in list(os.environ):
-        if name.startswith(("BILLING_", "USAGE_", "QUOTA_")) or name.upper().endswith("_PROXY") or name == "NO_COLOR":
+        if (
+            name.startswith(("BILLING_", "USAGE_", "QUOTA_", "STRIPE_"))
+            or name.upper().endswith("_PROXY")
+            or name == "NO_COLOR"
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

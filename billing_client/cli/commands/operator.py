@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from billing_client.cli.commands import operator_catalog, operator_cycle, operator_invoice
+from billing_client.cli.commands import operator_catalog, operator_cycle, operator_invoice, operator_stripe
 from billing_client.cli.commands.shared import show_money
 from billing_client.cli.failures import misuse
 from billing_client.cli.output import Document, Table
@@ -18,6 +18,7 @@ app = make_app()
 app.add_typer(operator_catalog.app, name="catalog", help="The catalog: products, plans, prices, meters, quotas.")
 app.add_typer(operator_cycle.app, name="cycle", help="Billing cycles: issue what is due.")
 app.add_typer(operator_invoice.app, name="invoice", help="Finalize and void invoices.")
+app.add_typer(operator_stripe.app, name="stripe", help="The payment provider: test the key, synchronise the catalog.")
 accounts = make_app()
 app.add_typer(accounts, name="account", help="Accounts.")
 
