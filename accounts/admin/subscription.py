@@ -25,11 +25,15 @@ class ItemInline(ReadOnlyInline):
 
     model = SubscriptionItem
     verbose_name_plural = "Items"
-    fields = ("price", "billing_mode", "meter", "quantity", "unit_price", "since", "until")
+    fields = ("price", "model_name", "meter", "quantity", "unit_price", "since", "until")
     readonly_fields = fields
-    unit_price = quantity_display("price.unit_amount", description="Unit price (minor)")
+    unit_price = quantity_display("price.unit_amount", description="Amount (minor)")
     since = timestamp_display("started_at", zone="subscription.timezone", description="Since")
     until = timestamp_display("ended_at", zone="subscription.timezone", description="Until")
+
+    @admin.display(description="Model")
+    def model_name(self, item: SubscriptionItem) -> str:
+        return "by rule or quota" if item.price is None else item.price.get_model_display()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SubscriptionItem]:
         rows: QuerySet[SubscriptionItem] = super().get_queryset(request)
@@ -47,7 +51,7 @@ class SubscriptionAdmin(BackOfficeAdmin):
     empty_text = "A subscription starts through the API, or with the default plan of a new account."
     list_display = ("account_link", "plan_link", "state", "quantity", "covered", "next_due", "cancel_at_period_end")
     list_filter = ("status", "interval", "currency", "product")
-    list_select_related = ("account", "plan_version", "product")
+    list_select_related = ("account", "plan_version", "pending_plan_version", "product")
     search_fields = ("account__name", "account__external_id__iexact", "account__email__iexact")
     search_help_text = "The account's name, external id or e-mail, or an id such as sub_…"
     inlines = (ItemInline,)
@@ -57,7 +61,8 @@ class SubscriptionAdmin(BackOfficeAdmin):
             {
                 "fields": (
                     ("account_link", "state"),
-                    ("plan_link", "product"),
+                    ("plan_link", "pending_link"),
+                    ("product",),
                     ("quantity", "currency"),
                     ("interval", "interval_count"),
                     ("public_id", "provider_type"),
@@ -83,6 +88,7 @@ class SubscriptionAdmin(BackOfficeAdmin):
         "account_link",
         "state",
         "plan_link",
+        "pending_link",
         "product",
         "quantity",
         "currency",
@@ -108,6 +114,7 @@ class SubscriptionAdmin(BackOfficeAdmin):
     state = status_badge()
     account_link = link_display("account", description="Account", ordering="account__name")
     plan_link = link_display("plan_version", description="Plan", ordering="plan_version__name")
+    pending_link = link_display("pending_plan_version", description="From the next period")
     covered = period_display("current_period_start", "current_period_end", zone="timezone", description="Period")
     next_due = timestamp_display("next_billing_at", zone="timezone", description="Billed next")
     started = timestamp_display("started_at", zone="timezone", description="Started")

@@ -49,6 +49,6 @@ def get_current_subscription(*, account: Account, product: str | None = None) ->
 def with_details(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:
     """Load account, plan, product and the items in force with their prices."""
     items = SubscriptionItem.objects.filter(ended_at__isnull=True).select_related("price", "meter")
-    return subscriptions.select_related("account", "product", "plan_version__plan").prefetch_related(
-        Prefetch("items", queryset=items, to_attr="current_items")
-    )
+    return subscriptions.select_related(
+        "account", "product", "plan_version__plan", "pending_plan_version__plan"
+    ).prefetch_related(Prefetch("items", queryset=items, to_attr="current_items"))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from invoicing.documents.formats import Formats
 from invoicing.documents.paper import ACCENT, ALARM, INK, LEFT, MUTED, PAGE_HEIGHT, RIGHT, RULE, WIDTH, Color, Paper
+from invoicing.documents.parts import describe_parts
 from invoicing.documents.view import InvoiceView, LineView, PartyView
 
 # A draft was never issued: its file carries this date so that it, too, is the same bytes each time.
@@ -259,7 +260,8 @@ class _InvoicePrinter:
                 text for text in (self.formats.period(line.period) if line.period else "", line.detail) if text
             )
             paper.pen(8)
-            detail = tuple(paper.wrap(detail_text, width))
+            texts = [detail_text, *describe_parts(line.parts, self.formats)]
+            detail = tuple(wrapped for text in texts if text for wrapped in paper.wrap(text, width))
             height += len(detail) * paper.line_height()
             if line.quantity is not None and line.unit:
                 beside += paper.line_height()

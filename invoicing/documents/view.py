@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Literal
 
 from billing_site.kernel.periods import Period
+from catalog.pricing.breakdown import PricedTier
 
 DocumentStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
 
@@ -34,7 +35,7 @@ class LineView:
     One line of the table.
 
     `unit_amount` is in minor units per unit and may have many decimals; without one the column stays empty. `detail`
-    is printed smaller below the description, after the line's period.
+    is printed smaller below the description, after the line's period, and `parts` each on a line below that.
     """
 
     description: str
@@ -44,6 +45,7 @@ class LineView:
     unit_amount: Decimal | None = None
     period: Period | None = None
     detail: str = ""
+    parts: tuple[PricedTier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

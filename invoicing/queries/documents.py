@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from catalog.pricing.breakdown import PricedTier
 from invoicing.documents import InvoiceView, LineView, PartyView
 from invoicing.models import Invoice, InvoiceDocument, InvoiceLine, InvoiceStatus, LineType
 
@@ -63,13 +64,15 @@ def _build_party(snapshot: Mapping[str, Any]) -> PartyView:
 def _build_line(line: InvoiceLine) -> LineView:
     charge = line.trace.get("charge", {})
     unit = charge.get("price", {}).get("unit") if line.type == LineType.USAGE else ""
+    parts = tuple(PricedTier.from_dict(tier) for tier in line.trace.get("tiers", ()))
     return LineView(
         description=line.description,
         amount=line.amount,
         quantity=line.quantity,
         unit=unit or "",
-        unit_amount=line.unit_amount,
+        unit_amount=None if parts else line.unit_amount,
         period=line.period,
+        parts=parts,
     )
 
 

@@ -71,7 +71,8 @@ class TestAtPeriodEnd:
             ("Dec", "usage", 200),  # 2,000,000 × 0.0001, the new price
         ]
         subscription.refresh_from_db()
-        assert (subscription.plan_version.version, subscription.pending_plan_version) == (2, None)
+        assert subscription.plan_version.version == 2
+        assert subscription.pending_plan_version_id is None
         for invoice in Invoice.objects.all():
             assert verify_invoice(invoice, check_usage=True).differences == []
         lines = InvoiceLine.objects.order_by("invoice_id", "position")
@@ -146,6 +147,7 @@ class TestTheMoveItself:
         assert count_items(moved) == {"pending": 0, "applied": 1, "failed": 0}
         event = Event.objects.get(type="subscription.updated")
         assert (event.object_id, event.data["plan_move"]) == (subscription.public_id, moved.public_id)
+        assert event.previous_data is not None
         assert (event.previous_data["pending_plan_version"], event.data["pending_plan_version"]) == (None, 2)
         assert event.reason == "new prices"
         assert Event.objects.filter(type__startswith="plan_move.").count() == 2
@@ -217,7 +219,8 @@ class TestTheMoveItself:
 
 def preview(timing: str = "period_end", **selection: Any) -> Any:
     plan = Plan.objects.get(key="pro")
-    version = PlanVersion.objects.get(id=plan.current_version_id)
+    version = plan.current_version
+    assert version is not None
     chosen = list(select_subscriptions(plan=plan, to_version=version, **selection))
     return preview_move(chosen, target=get_target(version), timing=timing)
 

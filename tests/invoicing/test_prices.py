@@ -12,8 +12,13 @@ from accounts.models import Account, PriceOverride, SubscriptionItem
 from catalog.models import Meter
 from catalog.models.pricing_rule import PricingRule
 from catalog.services.publishing import publish_document
+from invoicing.api.serializers.invoice import LineItemSerializer
+from invoicing.documents.formats import Formats
+from invoicing.documents.parts import describe_parts
 from invoicing.models import Invoice, InvoiceLine
+from invoicing.queries.documents import build_invoice_view
 from invoicing.queries.previews import preview_subscriptions
+from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.verification import verify_invoice
 from metering.queries.usage import summarize_usage
 from metering.services.ingest import NewUsageEvent, record_usage_events
@@ -242,7 +247,9 @@ class TestOverage:
         world.subscribe(account, "pay")
         record(account, "calls", ("1500", {}))
         usage = summarize_usage(account=account, at=NOON)
-        assert [(each.included, each.overage, each.cost) for each in usage.metrics] == [(1000, 500, 250)]
+        assert [(each.included, each.overage, each.cost) for each in usage.metrics] == [
+            (Decimal(1000), Decimal(500), 250)
+        ]
         # (1,500 − 1,000) × 0.5
         assert [(line.type, line.amount) for line in bill(account)] == [("subscription", 2900), ("usage", 250)]
 
@@ -379,3 +386,17 @@ class TestNegotiatedPrices:
         record(account, "calls", ("25", {}))
         # ten free, 15 × 1
         assert [line.amount for line in bill(account)] == [15]
+
+
+class TestDocuments:
+    def test_show_the_parts_of_a_price_to_the_customer(self) -> None:
+        tiers = [{"up_to": 1000, "unit_amount": "1"}, {"up_to": None, "unit_amount": "0.5", "flat_amount": "200"}]
+        assert bill_usage({"model": "graduated", "tiers": tiers, "free_quantity": "500"}, "3000") == [("usage", 1950)]
+        invoice = Invoice.objects.get()
+        (line,) = build_invoice_view(invoice, list(invoice.lines.all())).lines
+        assert line.unit_amount is None
+        parts = list(describe_parts(line.parts, Formats(locale="en", currency="usd", timezone="UTC")))
+        # 3,000 − 500 free = 2,500: 1,000 × 0.01 + 1,500 × 0.005 + 2.00 = 19.50
+        assert parts == ["500 free", "1,000 × 0.01", "1,500 × 0.005 + 2.00"]
+        assert LineItemSerializer(invoice.lines.get()).data["tiers"][1]["amount"] == "1000"
+        assert get_invoice_pdf(invoice).startswith(b"%PDF-")

@@ -126,7 +126,8 @@ class SubscriptionSerializer(serializers.Serializer[Subscription]):
     updated_at = TimestampField()
 
     def get_pending_plan_id(self, subscription: Subscription) -> str | None:
-        return None
+        pending = subscription.pending_plan_version
+        return None if pending is None else pending.plan.key
 
     @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
     def get_discount(self, subscription: Subscription) -> None:

@@ -38,6 +38,7 @@ class LineItemSerializer(serializers.Serializer[InvoiceLine]):
     cost_center_id = serializers.SerializerMethodField()
     period_start = TimestampField()
     period_end = TimestampField()
+    tiers = serializers.SerializerMethodField(help_text="The parts of the amount, where the price has several.")
     explanation = serializers.SerializerMethodField(help_text="How the amount came about, step by step.")
 
     def get_meter_id(self, line: InvoiceLine) -> str | None:
@@ -52,6 +53,10 @@ class LineItemSerializer(serializers.Serializer[InvoiceLine]):
 
     def get_cost_center_id(self, line: InvoiceLine) -> str | None:
         return None
+
+    def get_tiers(self, line: InvoiceLine) -> list[dict[str, str | None]]:
+        tiers: list[dict[str, str | None]] = line.trace.get("tiers", [])
+        return tiers
 
     def get_explanation(self, line: InvoiceLine) -> list[dict[str, str]]:
         steps: list[dict[str, str]] = line.trace.get("steps", [])
