@@ -40,6 +40,10 @@ _MONTHS: Final[dict[str, Decimal]] = {
 _CHUNK: Final = 500
 
 
+class MoveNotPossible(DomainError):
+    code, title, status = "move_not_possible", "This subscription cannot be moved", 422
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The version to move to, with its prices and the quotas whose overage is billed; none needs to be stored."""
@@ -71,6 +75,10 @@ class MovePreview:
     error: str = ""
 
     @property
+    def next_difference(self) -> int:
+        return self.next_after - self.next_before
+
+    @property
     def monthly_difference(self) -> int:
         return self.monthly_after - self.monthly_before
 
@@ -87,8 +95,29 @@ class MoveTotals:
     monthly_after: int = 0
 
     @property
+    def next_difference(self) -> int:
+        return self.next_after - self.next_before
+
+    @property
     def monthly_difference(self) -> int:
         return self.monthly_after - self.monthly_before
+
+    def add(self, other: MovePreview | MoveTotals) -> None:
+        """Take one subscription, or the sums of others, into these sums. The currency is the same."""
+        self.subscriptions += other.subscriptions if isinstance(other, MoveTotals) else 1
+        self.next_before += other.next_before
+        self.next_after += other.next_after
+        self.monthly_before += other.monthly_before
+        self.monthly_after += other.monthly_after
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why some subscriptions cannot be moved, in one sentence, and which."""
+
+    code: str
+    detail: str
+    subscriptions: list[Subscription]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +127,25 @@ class MovePlan:
     previews: list[MovePreview]
     totals: list[MoveTotals] = field(default_factory=list)
 
+    @property
+    def movable(self) -> int:
+        return sum(total.subscriptions for total in self.totals)
+
+    def list_largest(self, limit: int) -> list[MovePreview]:
+        """Return the first `limit` subscriptions that can be moved, those first that change most by the month."""
+        movable = [each for each in self.previews if not each.error_code]
+        movable.sort(key=lambda each: (-abs(each.monthly_difference), -abs(each.next_difference)))
+        return movable[:limit]
+
+    def list_obstacles(self) -> list[Obstacle]:
+        """Return why subscriptions cannot be moved, the most frequent reason first."""
+        found: dict[tuple[str, str], list[Subscription]] = defaultdict(list)
+        for each in self.previews:
+            if each.error_code:
+                found[each.error_code, each.error].append(each.subscription)
+        obstacles = [Obstacle(code, detail, subscriptions) for (code, detail), subscriptions in found.items()]
+        return sorted(obstacles, key=lambda obstacle: -len(obstacle.subscriptions))
+
 
 def select_subscriptions(
     *,
@@ -105,29 +153,47 @@ def select_subscriptions(
     to_version: PlanVersion | None,
     from_versions: Collection[int] | None = None,
     subscription_ids: Collection[uuid.UUID] | None = None,
+    timing: str = MoveTiming.PERIOD_END,
+    accounts_of: str | None = None,
 ) -> QuerySet[Subscription]:
-    """Return the running subscriptions of a plan that are not on, or on their way to, the version, oldest first."""
+    """
+    Return the running subscriptions of a plan that are not on the version, oldest first.
+
+    Those that go there with their next period anyway are left out, unless they are to be moved at once. `accounts_of`
+    is the organization whose accounts alone are meant.
+    """
     rows = Subscription.objects.filter(plan_version__plan=plan, status__in=RUNNING_STATUSES)
     if to_version is not None:
         rows = rows.exclude(plan_version=to_version, pending_plan_version__isnull=True)
-        rows = rows.exclude(pending_plan_version=to_version)
+        if timing == MoveTiming.PERIOD_END:
+            rows = rows.exclude(pending_plan_version=to_version)
     if from_versions is not None:
         rows = rows.filter(plan_version__version__in=list(from_versions))
     if subscription_ids is not None:
         rows = rows.filter(id__in=list(subscription_ids))
+    if accounts_of is not None:
+        rows = rows.filter(account__org_id=accounts_of)
     return rows.select_related("account__test_clock", "plan_version__plan", "pending_plan_version__plan").order_by("id")
 
 
-def count_by_version(plans: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[int, int]]:
+def require_movable(subscription: Subscription, timing: str) -> None:
+    """:raises MoveNotPossible: if the subscription has no period left in which it could be on another version."""
+    if not subscription.is_running:
+        raise MoveNotPossible(f"The subscription is {subscription.status}.")
+    if timing == MoveTiming.PERIOD_END and subscription.cancel_at_period_end:
+        raise MoveNotPossible("The subscription ends with this period; no next one begins.")
+
+
+def count_by_version(
+    plans: Collection[uuid.UUID], *, accounts_of: str | None = None
+) -> dict[uuid.UUID, dict[int, int]]:
     """Return how many running subscriptions each plan has on each version. One query."""
-    rows = (
-        Subscription.objects.filter(plan_version__plan_id__in=list(plans), status__in=RUNNING_STATUSES)
-        .order_by()
-        .values_list("plan_version__plan_id", "plan_version__version")
-        .annotate(count=Count("id"))
-    )
+    rows = Subscription.objects.filter(plan_version__plan_id__in=list(plans), status__in=RUNNING_STATUSES)
+    if accounts_of is not None:
+        rows = rows.filter(account__org_id=accounts_of)
+    counts = rows.order_by().values_list("plan_version__plan_id", "plan_version__version").annotate(count=Count("id"))
     found: dict[uuid.UUID, dict[int, int]] = defaultdict(dict)
-    for plan_id, version, count in rows:
+    for plan_id, version, count in counts:
         found[plan_id][version] = count
     return found
 
@@ -155,12 +221,7 @@ def preview_move(subscriptions: Sequence[Subscription], *, target: Target, timin
         if preview.error_code:
             continue
         currency = preview.subscription.currency
-        total = totals.setdefault(currency, MoveTotals(currency))
-        total.subscriptions += 1
-        total.next_before += preview.next_before
-        total.next_after += preview.next_after
-        total.monthly_before += preview.monthly_before
-        total.monthly_after += preview.monthly_after
+        totals.setdefault(currency, MoveTotals(currency)).add(preview)
     return MovePlan(previews, [totals[currency] for currency in sorted(totals)])
 
 
@@ -170,6 +231,7 @@ def _preview_chunk(subscriptions: Sequence[Subscription], target: Target, timing
     failures: dict[uuid.UUID, DomainError] = {}
     for subscription in subscriptions:
         try:
+            require_movable(subscription, timing)
             plan_items(
                 subscription,
                 billables.items.get(subscription.id, ()),

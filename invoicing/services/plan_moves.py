@@ -30,7 +30,13 @@ from catalog.models import Plan, PlanVersion
 from catalog.queries.revisions import find_catalog_org
 from invoicing.models import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
 from invoicing.queries.billables import load_billables
-from invoicing.queries.plan_moves import Target, get_target, select_subscriptions
+from invoicing.queries.plan_moves import (
+    MoveNotPossible,
+    Target,
+    get_target,
+    require_movable,
+    select_subscriptions,
+)
 
 logger = logging.getLogger(__name__)
 _CHUNK: Final = 200
@@ -44,10 +50,6 @@ class MoveInProgress(DomainError):
     code, title, status, retryable = "move_in_progress", "A move of this plan is not finished", 409, True
 
 
-class MoveNotPossible(DomainError):
-    code, title, status = "move_not_possible", "This subscription cannot be moved", 422
-
-
 class RequestKeyReused(DomainError):
     code, title, status = "idempotency_key_reused", "The same key came with a different request", 422
 
@@ -58,7 +60,8 @@ class MoveRequest:
     What is to be moved, to where and when.
 
     `version` is a version's number, None for the one on sale. Without `from_versions` and `subscription_ids` every
-    running subscription of the plan is meant. `key` and `hash` recognise a repeat of the same request (or are empty).
+    running subscription of the plan is meant, in every organization that buys from this catalog; with `accounts_of`
+    those of one organization only. `key` and `hash` recognise a repeat of the same request (or are empty).
     """
 
     org_id: str
@@ -67,6 +70,7 @@ class MoveRequest:
     version: int | None = None
     from_versions: Collection[int] | None = None
     subscription_ids: Collection[uuid.UUID] | None = None
+    accounts_of: str | None = None
     key: str = ""
     hash: str = ""
 
@@ -94,9 +98,9 @@ def resolve_move(request: MoveRequest) -> tuple[PlanVersion, list[Subscription]]
         to_version=version,
         from_versions=request.from_versions,
         subscription_ids=request.subscription_ids,
+        timing=request.timing,
+        accounts_of=request.org_id if request.org_id != owner else request.accounts_of,
     )
-    if request.org_id != owner:
-        chosen = chosen.filter(account__org_id=request.org_id)
     return version, list(chosen)
 
 
@@ -240,7 +244,9 @@ def _work_chunk(move: PlanMove, target: Target, at: datetime, actor: Actor, size
         before = _describe(subscription)
         now = subscription.account.clock_time or at
         try:
-            _require_movable(subscription, move)
+            if subscription.plan_version.plan_id != move.plan_id:
+                raise MoveNotPossible(f"The subscription is on {subscription.plan_version.plan.key} meanwhile.")
+            require_movable(subscription, move.timing)
             found = plan_items(subscription, items.get(subscription.id, ()), target.prices, at=now)
         except DomainError as error:
             row.status, row.error_code, row.error_detail = MoveOutcome.FAILED, error.code, error.detail
@@ -266,15 +272,6 @@ def _work_chunk(move: PlanMove, target: Target, at: datetime, actor: Actor, size
     _store(rows, list(subscriptions.values()), planned)
     events.emit_many(changes)
     return True
-
-
-def _require_movable(subscription: Subscription, move: PlanMove) -> None:
-    if not subscription.is_running:
-        raise MoveNotPossible(f"The subscription is {subscription.status}.")
-    if subscription.plan_version.plan_id != move.plan_id:
-        raise MoveNotPossible(f"The subscription is on {subscription.plan_version.plan.key} meanwhile.")
-    if move.timing == MoveTiming.PERIOD_END and subscription.cancel_at_period_end:
-        raise MoveNotPossible("The subscription ends with this period; no next one begins.")
 
 
 def _describe(subscription: Subscription) -> dict[str, object]:

@@ -163,6 +163,23 @@ class TestTheMoveItself:
         assert old.pending_plan_version is not None
         assert newer.pending_plan_version is None
 
+    def test_takes_at_once_those_that_were_to_go_with_the_next_period(self) -> None:
+        subscription = world.subscribe(world.open_account(), "pro")
+        world.publish(at=MIDDLE, fee=1500)
+        move()
+        with pytest.raises(NothingToMove):
+            move()
+        move("now")
+        subscription.refresh_from_db()
+        assert (subscription.plan_version.version, subscription.pending_plan_version) == (2, None)
+
+    def test_can_be_limited_to_the_accounts_of_one_organization(self) -> None:
+        own = world.subscribe(world.open_account("own"), "pro")
+        other = world.subscribe(world.open_account("elsewhere/one"), "pro")
+        world.publish(at=MIDDLE, fee=1500)
+        assert list(move(accounts_of="default").items.values_list("subscription", flat=True)) == [own.id]
+        assert list(move().items.values_list("subscription", flat=True)) == [other.id]
+
     def test_can_go_back_to_an_older_version(self) -> None:
         world.publish(at=MIDDLE, fee=1500)
         subscription = world.subscribe(world.open_account(), "pro")
@@ -305,3 +322,22 @@ class TestPreview:
         (total,) = move_plan.totals
         assert (found["pro"].next_version, total.next_after - total.next_before) == (2, 500)
         assert PlanVersion.objects.filter(plan__key="pro").count() == 1
+
+    def test_knows_whom_the_move_could_not_take_and_why(self) -> None:
+        for handle in ("ending", "gone", "staying"):
+            world.subscribe(world.open_account(handle), "pro")
+        Subscription.objects.exclude(account__external_id="staying").update(cancel_at_period_end=True)
+        world.publish(at=MIDDLE, fee=1500)
+        found = preview()
+        (obstacle,) = found.list_obstacles()
+        assert (obstacle.code, len(obstacle.subscriptions), found.movable) == ("move_not_possible", 2, 1)
+        assert obstacle.detail == "The subscription ends with this period; no next one begins."
+        assert count_items(move()) == {"pending": 0, "applied": 1, "failed": 2}
+
+    def test_lists_the_largest_differences_first(self) -> None:
+        for quantity in (1, 3, 2):
+            world.subscribe(world.open_account(f"a{quantity}"), "pro", quantity=quantity)
+        world.publish(at=MIDDLE, fee=1500)
+        largest = preview().list_largest(2)
+        # each seat costs 5.00 more
+        assert [(each.subscription.quantity, each.monthly_difference) for each in largest] == [(3, 1500), (2, 1000)]
