@@ -40,6 +40,10 @@ def collect(price: PriceTerms, *values: str, dimensions: dict[str, str] | None =
     return collector.collect()
 
 
+def show_events(usage: Usage) -> list[tuple[int, int]]:
+    return [(int(event.value), event.times) for event in usage.events]
+
+
 class TestCollecting:
     def test_counts_equal_events_where_order_does_not_matter(self) -> None:
         usage = collect(make_price(percent="1", fixed_amount="5"), "30", "10", "30", "10", "30")
@@ -48,12 +52,12 @@ class TestCollecting:
 
     def test_keeps_the_order_while_free_events_last(self) -> None:
         usage = collect(make_price(percent="1", free_events=3), "30", "10", "30", "10", "30")
-        assert [(event.value, event.times) for event in usage.events] == [(30, 1), (10, 1), (30, 1), (10, 1), (30, 1)]
+        assert show_events(usage) == [(30, 1), (10, 1), (30, 1), (10, 1), (30, 1)]
 
     def test_keeps_the_order_while_a_free_amount_lasts(self) -> None:
         usage = collect(make_price(percent="1", free_amount="35"), "30", "10", "30", "10", "30")
         # 30, and 5 of the 10: from then on they are counted
-        assert [(event.value, event.times) for event in usage.events] == [(30, 1), (10, 1), (10, 1), (30, 2)]
+        assert show_events(usage) == [(30, 1), (10, 1), (10, 1), (30, 2)]
 
     def test_gives_each_variant_its_own_events_and_allowance(self) -> None:
         price = make_price(
@@ -63,10 +67,7 @@ class TestCollecting:
         for value, dimensions in ((100, EUROPE), (200, AMERICA), (300, EUROPE), (400, AMERICA), (500, {})):
             collector.add(Decimal(value), None, dimensions)
         usage = collector.collect()
-        assert [(group.dimensions, group.quantity) for group in usage.groups] == [
-            ((), 1100),
-            ((("region", "eu"),), 400),
-        ]
+        assert {group.dimensions: int(group.quantity) for group in usage.groups} == {(): 1100, (("region", "eu"),): 400}
         # other: 200 free, 1 % of 900 = 9; eu: 100 free, 2 % of 300 = 6
         assert price_usage(price, usage).amount_decimal == 15
 
