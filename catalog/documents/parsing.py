@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from catalog.documents.findings import quote
@@ -13,14 +13,16 @@ class DocumentUnreadable(ValueError):
     """The text is no JSON document; the message says where and why."""
 
 
-def parse_document(text: str) -> Any:
+def parse_document(text: str, *, parse_float: Callable[[str], Any] = float) -> Any:
     """
-    Return the JSON value of `text`.
+    Return the JSON value of `text`; numbers with a point are read by `parse_float`.
 
     :raises DocumentUnreadable: if it is not JSON, an object names a key twice, or it is nested without end.
     """
     try:
-        return json.loads(text, object_pairs_hook=_read_object, parse_constant=_refuse_constant)
+        return json.loads(
+            text, object_pairs_hook=_read_object, parse_float=parse_float, parse_constant=_refuse_constant
+        )
     except json.JSONDecodeError as error:
         raise DocumentUnreadable(f"Line {error.lineno}, column {error.colno}: {error.msg}.") from error
     except RecursionError as error:

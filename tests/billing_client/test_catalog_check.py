@@ -68,7 +68,7 @@ class TestTemplates:
 
     def test_there_are_some(self) -> None:
         assert [path.stem for path in TEMPLATES] == [
-            f"catalog_{name}" for name in ("containers", "llm", "starter", "usage")
+            f"catalog_{name}" for name in ("containers", "default", "llm", "starter", "usage")
         ]
 
 

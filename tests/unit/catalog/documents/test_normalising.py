@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.data import read_sample, read_template
+from catalog.data import read_default, read_sample
 from catalog.documents.content import CatalogContent
 from catalog.documents.findings import DocumentInvalid
 from catalog.documents.normalising import normalise_document
@@ -90,7 +90,7 @@ class TestNormaliseDocument:
         assert again.as_json() == content.as_json()
         assert normalise_document(content.as_editable_document()) == content
 
-    @pytest.mark.parametrize("document", [read_sample(), read_template()])
+    @pytest.mark.parametrize("document", [read_sample(), read_default()])
     def test_reads_the_shipped_documents(self, document: dict[str, Any]) -> None:
         content = normalise_document(document)
         assert normalise_document(content.as_document()) == content

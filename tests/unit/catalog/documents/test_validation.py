@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from catalog.data import read_sample, read_template
+from catalog.data import read_default, read_sample
 from catalog.documents.findings import MAX_FINDINGS
 from catalog.documents.validation import validate_document
 from tests.factories.catalog import make_document
@@ -20,7 +20,7 @@ def found(document: object) -> list[tuple[str, str]]:
 
 
 class TestValidateDocument:
-    @pytest.mark.parametrize("document", [make_document(), read_sample(), read_template("llm")])
+    @pytest.mark.parametrize("document", [make_document(), read_sample(), read_default()])
     def test_finds_nothing_in_a_good_document(self, document: dict[str, Any]) -> None:
         assert found(document) == []
 
