@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from billing_client.cli.commands.plans import list_plans
 from billing_client.cli.commands.shared import show_day, show_minute, show_money, show_period
 from billing_client.cli.failures import CliError, misuse
 from billing_client.cli.output import Document, Table
@@ -106,3 +107,6 @@ def _render(subscription: dict[str, Any], events: list[dict[str, Any]], *, with_
 
 def _plain(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
+
+
+app.command("plans", help="List the plans on offer: the same as billing plan list.")(list_plans)
