@@ -29,7 +29,7 @@ ROOMS = {
     "catalog": COMMON_ROOMS | {"pricing", "documents", "data"},
     "accounts": COMMON_ROOMS | {"terms"},
     "metering": COMMON_ROOMS | {"rating", "stores"},
-    "invoicing": COMMON_ROOMS | {"calculation", "documents", "gateways", "webhooks"},
+    "invoicing": COMMON_ROOMS | {"calculation", "documents", "gateways", "rehearsal", "webhooks"},
     "billing_site": frozenset({"kernel", "platform", "api", "backoffice", "djstripe_migrations"}),
     "billing_client": frozenset({"cli", "data", "provider_sync", "usage_import"}),
     "tests": frozenset(

@@ -1,0 +1,138 @@
+"""
+Moving a story's clock: everything that falls due on the way happens in order, as the schedules would do it.
+
+The clock stops at every instant at which something is due, and there does what the beat schedules do; so a month passed
+in one step is the same month as one passed in thirty. Adding a schedule: one more entry in `SCHEDULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from accounts.models import BILLABLE_STATUSES, CreditLot, Subscription
+from accounts.services.deposits import expire_deposits
+from billing_site.kernel import clock
+from billing_site.kernel.errors import DomainError
+from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
+from invoicing.rehearsal.world import World
+from invoicing.services.run_work import work_run
+from invoicing.services.runs import RunRequest, plan_run
+
+# Real accounts are due by the wall clock; before anything was ever recorded none of them is.
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BillingFailed(DomainError):
+    """A subscription of the story could not be billed; `code` is that of the refusal."""
+
+    title, status = "A subscription could not be billed", 422
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """
+    One of the product's schedules, limited to the story.
+
+    `find_next` returns the first instant in `(after, until]` at which it is due; `ring` does at `world.now` what is due
+    and returns remarks.
+    """
+
+    name: str
+    find_next: Callable[[World, datetime, datetime], datetime | None]
+    ring: Callable[[World], list[str]]
+
+
+def advance(world: World, to: datetime, *, stop: Callable[[list[str]], None]) -> None:
+    """
+    Move the clock to `to`, stopping wherever something is due; `stop` is told the remarks of each stop.
+
+    What is due at `to` itself happens too.
+    :raises BillingFailed: when a subscription cannot be billed; the clock stays there.
+    """
+    while (due := _find_next(world, to)) is not None:
+        world.move_clock(due)
+        with clock.travel(due):
+            remarks = [remark for schedule in SCHEDULES for remark in schedule.ring(world)]
+        stop(remarks)
+    world.move_clock(to)
+
+
+def _find_next(world: World, until: datetime) -> datetime | None:
+    found = [schedule.find_next(world, world.now, until) for schedule in SCHEDULES]
+    return min((each for each in found if each is not None), default=None)
+
+
+def run_cycle(world: World, *, account: str = "") -> list[str]:
+    """
+    Plan and work off a billing run of the story's organization, or of one account, and return what came of it.
+
+    :raises BillingFailed: when a subscription could not be billed.
+    """
+    run = plan_run(
+        org_id=world.org_id,
+        as_of=world.now,
+        request=RunRequest(world.actor, reason="Rehearsal"),
+        livemode=False,
+        account=world.get_account(account) if account else None,
+    )
+    run = work_run(run_id=run.id, actor=world.actor)
+    failed = RunOutcome.objects.filter(run=run, status=OutcomeStatus.FAILED).order_by("id").first()
+    if failed is not None:
+        raise BillingFailed(failed.error_code, failed.error_detail)
+    return [_describe_run(run)]
+
+
+def _describe_run(run: BillingRun) -> str:
+    outcomes = list(RunOutcome.objects.filter(run=run).values_list("invoice_count", flat=True))
+    if not outcomes:
+        return "billing run: nothing due"
+    invoices, count = sum(outcomes), len(outcomes)
+    subscriptions = f"{count} subscription{'' if count == 1 else 's'}"
+    return f"billing run: {subscriptions}, {invoices} invoice{'' if invoices == 1 else 's'}"
+
+
+# ---- schedules ------------------------------------------------------------------------------------------------------
+def _find_next_boundary(world: World, after: datetime, until: datetime) -> datetime | None:
+    due = Subscription.objects.filter(
+        account_id__in=world.account_ids,
+        status__in=BILLABLE_STATUSES,
+        next_billing_at__gt=after,
+        next_billing_at__lte=until,
+    )
+    return due.order_by("next_billing_at").values_list("next_billing_at", flat=True).first()
+
+
+def _ring_cycle(world: World) -> list[str]:
+    is_due = Subscription.objects.filter(
+        account_id__in=world.account_ids, status__in=BILLABLE_STATUSES, next_billing_at__lte=world.now
+    )
+    return run_cycle(world) if is_due.exists() else []
+
+
+def _find_next_expiry(world: World, after: datetime, until: datetime) -> datetime | None:
+    lots = CreditLot.objects.filter(
+        account_id__in=world.account_ids, remaining__gt=0, expires_at__gt=after, expires_at__lte=until
+    )
+    return lots.order_by("expires_at").values_list("expires_at", flat=True).first()
+
+
+def _ring_expiry(world: World) -> list[str]:
+    due = CreditLot.objects.filter(account_id__in=world.account_ids, remaining__gt=0, expires_at__lte=world.now)
+    if not due.exists():
+        return []
+    lots = expire_deposits(at=_LONG_AGO, actor=world.actor).lots
+    return [f"deposits expired: {lots}"]
+
+
+# In this order at the same instant: money that ends at an instant is gone when the bill of that instant is made.
+SCHEDULES: Final[tuple[Schedule, ...]] = (
+    Schedule("deposits", _find_next_expiry, _ring_expiry),
+    Schedule("billing cycle", _find_next_boundary, _ring_cycle),
+)
