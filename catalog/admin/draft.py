@@ -1,83 +1,56 @@
-"""Catalog drafts: the document to edit, what is wrong with it, what it would change, and the way to publish it."""
+"""Catalog drafts: the list, what may be done with a draft, and the addresses of its pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Field, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from billing_site.backoffice.actions import Call, ReasonForm, service_action, staff_actor
+from billing_site.backoffice.actions import Call, service_action, staff_actor
 from billing_site.backoffice.admin import BackOfficeAdmin
-from billing_site.backoffice.display import NOTHING, link_display, status_badge, timestamp_display
-from billing_site.backoffice.history import timeline_display
+from billing_site.backoffice.approvals import has_asked, register_effect, show_actor
+from billing_site.backoffice.display import NOTHING, json_block, link_display, status_badge, timestamp_display
 from billing_site.kernel import clock
-from catalog.admin.comparisons import describe_difference, document_display, render_difference, render_findings
+from billing_site.platform.models import Approval
+from catalog.admin import draft_pages, editor_views
+from catalog.admin.comparisons import compare_contents, describe_difference, render_comparison
+from catalog.admin.draft_forms import HELP, DocumentField, NewDraftForm
+from catalog.admin.draft_pages import DraftPage, page_url
 from catalog.documents.findings import DocumentInvalid
-from catalog.documents.formatting import format_document
-from catalog.documents.normalising import normalise_document
-from catalog.documents.parsing import DocumentUnreadable, parse_document
-from catalog.models import CatalogDraft, DraftStatus
-from catalog.queries.revisions import DEFAULT_ORG, find_active_revision
+from catalog.documents.normalising import normalise_document, read_valid_document
+from catalog.models import CatalogDraft, CatalogRevision, DraftStatus
+from catalog.queries.revisions import find_active_revision
 from catalog.services.documents import check_document
-from catalog.services.drafts import DraftResult, create_draft, discard_draft, publish_draft, rebase_draft, update_draft
+from catalog.services.draft_approvals import KIND, find_submitted_draft, submit_draft, withdraw_draft
+from catalog.services.drafts import DraftResult, create_draft, discard_draft, publish_draft, rebase_draft
 from catalog.services.publishing import compare_with
 
-_HELP = (
-    "JSON. Fees are whole minor units (2900 is 29.00 USD); prices per unit of a meter are decimals in quotes, in minor "
-    'units ("0.00005"). A new draft that is left empty starts as a copy of the published catalog.'
-)
-
-
-class DocumentField(forms.CharField):
-    """A JSON document to edit as text; unreadable text is refused with line and column and stays as typed."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        widget = UnfoldAdminTextareaWidget(attrs={"rows": 36, "spellcheck": "false", "wrap": "off"})
-        widget.attrs["class"] = f"{widget.attrs.get('class', '')} ch-code"
-        super().__init__(**{"widget": widget, "strip": False, **kwargs})
-
-    def prepare_value(self, value: Any) -> Any:
-        return value if isinstance(value, str) else format_document(value)
-
-    def to_python(self, value: Any) -> Any:
-        text = super().to_python(value) or ""
-        if not text.strip():
-            return None
-        try:
-            document = parse_document(text)
-        except DocumentUnreadable as error:
-            raise forms.ValidationError(str(error), code="unreadable") from error
-        if not isinstance(document, dict):
-            raise forms.ValidationError("A catalog document is a JSON object.", code="not_an_object")
-        return document
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return bool(self.to_python(data) != initial)
-        except forms.ValidationError:
-            return True
-
-
-class NewDraftForm(ReasonForm):
-    """What a new draft needs besides its reason."""
-
-    title = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "Spring prices"}))
-    org_id = forms.CharField(
-        label="Organization", max_length=100, initial=DEFAULT_ORG, widget=UnfoldAdminTextInputWidget()
-    )
+PagePath = tuple[str, str, Callable[..., HttpResponse]]
 
 
 def _is_open(draft: CatalogDraft) -> bool:
     return draft.status == DraftStatus.DRAFT
+
+
+def _is_submitted(draft: CatalogDraft) -> bool:
+    return draft.status == DraftStatus.SUBMITTED
+
+
+def _is_submittable(draft: CatalogDraft) -> bool:
+    return _is_open(draft) and settings.BILLING_CATALOG_APPROVAL
+
+
+def _is_publishable(draft: CatalogDraft) -> bool:
+    return _is_open(draft) and not settings.BILLING_CATALOG_APPROVAL
 
 
 def _is_outdated(draft: CatalogDraft) -> bool:
@@ -85,8 +58,13 @@ def _is_outdated(draft: CatalogDraft) -> bool:
     return _is_open(draft) and draft.base_revision != (active.revision if active else None)
 
 
-def _describe_publishing(drafts: Sequence[CatalogDraft]) -> str:
-    parts = ["The document becomes the active catalog. New subscriptions get its prices; running ones keep theirs."]
+def _refuse_others(user: Any, draft: CatalogDraft) -> str:
+    is_own = draft.approval is not None and has_asked(user, draft.approval)
+    return "" if is_own else "Only the person who submitted it can take it back; others reject the request."
+
+
+def _describe_change(drafts: Sequence[CatalogDraft]) -> list[str]:
+    parts = []
     for draft in drafts:
         active = find_active_revision(org_id=draft.org_id)
         try:
@@ -95,7 +73,20 @@ def _describe_publishing(drafts: Sequence[CatalogDraft]) -> str:
             continue
         parts.append(f"It replaces revision {active.revision}." if active else "It is the first one.")
         parts.append(describe_difference(difference))
-    return " ".join(parts)
+    return parts
+
+
+def _describe_publishing(drafts: Sequence[CatalogDraft]) -> str:
+    first = "The document becomes the active catalog. New subscriptions get its prices; running ones keep theirs."
+    return " ".join([first, *_describe_change(drafts)])
+
+
+def _describe_submitting(drafts: Sequence[CatalogDraft]) -> str:
+    first = (
+        "The draft is locked and waits for another person. Once approved, its document becomes the active catalog: new "
+        "subscriptions get its prices, running ones keep theirs."
+    )
+    return " ".join([first, *_describe_change(drafts)])
 
 
 def _warn_before_publishing(drafts: Sequence[CatalogDraft]) -> Iterable[str]:
@@ -110,102 +101,98 @@ def _warn_before_publishing(drafts: Sequence[CatalogDraft]) -> Iterable[str]:
 
 @admin.register(CatalogDraft)
 class CatalogDraftAdmin(BackOfficeAdmin):
-    """A document being edited. It may hold mistakes; only one without can be published."""
+    """A document being edited. It may hold mistakes; only one without can be submitted and published."""
 
     nav_order = 10
     nav_title = "Catalog drafts"
     empty_title = "No draft yet"
-    empty_text = "A draft starts as a copy of the published catalog. Edit it, compare it, publish it."
-    list_display = ("title", "state", "org_id", "base", "created_by", "changed", "revision_link")
+    empty_text = "A draft starts as a copy of the published catalog. Edit it, compare it, submit it."
+    list_display = ("title", "state", "org_id", "base", "author", "changed", "revision_link")
     list_filter = ("status", "org_id")
     list_select_related = ("published_revision",)
     search_fields = ("title", "created_by")
     actions_list = ("new_from_published",)
-    actions_detail = ("publish", "rebase", "discard")
-    readonly_fields = (
-        "state",
-        "base",
-        "created_by",
-        "since",
-        "changed",
-        "revision_link",
-        "findings",
-        "difference",
-        "shown_document",
-        "timeline",
-    )
-    state = status_badge()
-    since = timestamp_display("created_at", zone="timezone", description="Started")
+    actions_detail = ("submit", "publish", "take_back", "rebase", "discard")
+    fieldsets = ((None, {"fields": (("title", "org_id"), "document")}),)
+    state = status_badge(tones={"submitted": "info"})
     changed = timestamp_display("updated_at", zone="timezone", description="Changed")
     revision_link = link_display("published_revision", description="Published as", ordering=False)
-    shown_document = document_display()
-    timeline = timeline_display()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CatalogDraft]:
         rows: QuerySet[CatalogDraft] = super().get_queryset(request)
-        return rows.select_related("published_revision").defer("published_revision__document")
+        return rows.select_related("published_revision", "approval").defer("published_revision__document")
 
     def has_change_permission(self, request: HttpRequest, obj: CatalogDraft | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or _is_open(obj))
 
-    def get_fieldsets(self, request: HttpRequest, obj: CatalogDraft | None = None) -> Any:
-        if obj is None:
-            return ((None, {"fields": (("title", "org_id"), "document")}),)
-        editable = self.has_change_permission(request, obj)
-        head = (("title", "state"), ("org_id", "base"), ("created_by", "changed"), "revision_link")
-        sections: list[Any] = [(None, {"fields": head if not _is_open(obj) else head[:-1]})]
-        sections.append(("Document", {"fields": ("document" if editable else "shown_document",)}))
-        if _is_open(obj):
-            sections.append(("Findings", {"fields": ("findings",)}))
-            sections.append(("Changes to the published catalog", {"fields": ("difference",)}))
-        return (*sections, ("History", {"fields": ("timeline",)}))
-
-    def get_readonly_fields(self, request: HttpRequest, obj: CatalogDraft | None = None) -> Any:
-        return self.readonly_fields if obj is None else (*self.readonly_fields, "org_id")
-
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "document":
-            return DocumentField(required=False, help_text=_HELP)
+            return DocumentField(required=False, help_text=HELP)
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def save_with_service(self, request: HttpRequest, form: ModelForm[CatalogDraft], change: bool) -> CatalogDraft:
-        values, actor, at = form.cleaned_data, staff_actor(request), clock.now()
-        result: DraftResult
-        if change:
-            document = values["document"] if values["document"] is not None else {}
-            result = update_draft(
-                draft_id=form.instance.pk, document=document, title=values["title"], at=at, actor=actor
-            )
-        else:
-            result = create_draft(
-                title=values["title"], org_id=values["org_id"], document=values["document"], at=at, actor=actor
-            )
+        values = form.cleaned_data
+        result: DraftResult = create_draft(
+            title=values["title"],
+            org_id=values["org_id"].strip(),
+            document=values["document"],
+            at=clock.now(),
+            actor=staff_actor(request),
+        )
         if result.findings:
             messages.warning(request, f"{len(result.findings)} finding(s) keep this draft from being published yet.")
         return result.draft
 
-    # ---- blocks -----------------------------------------------------------------------------------------------------
+    def response_add(self, request: HttpRequest, obj: CatalogDraft, post_url_continue: str | None = None) -> Any:
+        messages.success(request, f"“{obj}” is started: edit it here.")
+        return HttpResponseRedirect(page_url("change", obj))
+
+    # ---- pages ------------------------------------------------------------------------------------------------------
+    def get_urls(self) -> list[URLPattern]:
+        part = "<str:section>/<int:index>"
+        pages: list[PagePath] = [
+            ("changes", "changes/", draft_pages.show_changes),
+            ("document", "json/", draft_pages.show_document),
+            ("log", "log/", draft_pages.show_log),
+            ("export", "export/", draft_pages.export_document),
+            ("quote", "plans/<int:index>/quote/", editor_views.answer_quote),
+            ("copy", "plans/<int:index>/copy/", editor_views.copy_plan),
+            ("remove", f"{part}/remove/", editor_views.drop_entry),
+            ("entry", f"{part}/", editor_views.edit_entry),
+        ]
+        own = [self._make_path(name, f"<uuid:pk>/{where}", view) for name, where, view in pages]
+        own.append(self._make_path("new_quote", "<uuid:pk>/plans/add/quote/", editor_views.answer_quote, index=None))
+        own.append(self._make_path("new_entry", "<uuid:pk>/<str:section>/add/", editor_views.edit_entry, index=None))
+        return [*own, *super().get_urls()]
+
+    def _make_path(self, name: str, where: str, view: Callable[..., HttpResponse], **fixed: Any) -> URLPattern:
+        def answer(request: HttpRequest, pk: Any, **arguments: Any) -> HttpResponse:
+            return view(DraftPage.open(self, request, pk), **{**arguments, **fixed})
+
+        made: URLPattern = path(where, self.admin_site.admin_view(answer), name=f"catalog_catalogdraft_{name}")
+        return made
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Answer the overview in place of a form."""
+        return draft_pages.show_overview(DraftPage.open(self, request, object_id))
+
+    def list_detail_actions(self, request: HttpRequest, draft: CatalogDraft) -> list[Any]:
+        """Return the buttons of the header, as its template draws them."""
+        request.acted_on = draft  # type: ignore[attr-defined]  # known already: no second look
+        offered = self.get_actions_detail(request, draft.pk)
+        actions: list[Any] = self._get_actions_navigation(self.actions_detail, offered, str(draft.pk))
+        return actions
+
+    # ---- columns ----------------------------------------------------------------------------------------------------
     @admin.display(description="Started from", ordering="base_revision")
     def base(self, draft: CatalogDraft) -> str:
         return f"Revision {draft.base_revision}" if draft.base_revision else NOTHING
 
-    @admin.display(description="Findings")
-    def findings(self, draft: CatalogDraft) -> SafeString:
-        return render_findings(check_document(draft.document))
-
-    @admin.display(description="Changes")
-    def difference(self, draft: CatalogDraft) -> SafeString | str:
-        active = find_active_revision(org_id=draft.org_id)
-        try:
-            difference = compare_with(active, normalise_document(draft.document))
-        except DocumentInvalid:
-            return "Mend the findings first: a document that cannot be read cannot be compared."
-        return render_difference(
-            difference,
-            before=f"Published (revision {active.revision})" if active else "Published",
-            after="This draft",
-            nothing="This draft says the same as the published catalog.",
-        )
+    @admin.display(description="Started by", ordering="created_by")
+    def author(self, draft: CatalogDraft) -> str:
+        return show_actor(draft.created_by)
 
     # ---- actions ----------------------------------------------------------------------------------------------------
     @service_action(
@@ -225,14 +212,27 @@ class CatalogDraftAdmin(BackOfficeAdmin):
             reason=call.reason,
         )
         messages.success(request, f"“{result.draft}” is a copy of the published catalog: edit it here.")
-        return HttpResponseRedirect(reverse("admin:catalog_catalogdraft_change", args=[result.draft.pk]))
+        return HttpResponseRedirect(page_url("change", result.draft))
+
+    @service_action(
+        description="Submit for approval",
+        permission="catalog.submit_catalogdraft",
+        effect=_describe_submitting,
+        warnings=_warn_before_publishing,
+        allowed=_is_submittable,
+        icon="how_to_reg",
+        variant=ActionVariant.PRIMARY,
+    )
+    def submit(self, request: HttpRequest, draft: CatalogDraft, call: Call) -> str:
+        submit_draft(draft_id=draft.pk, at=call.at, actor=call.actor, reason=call.reason)
+        return f"“{draft}” is submitted: another person must approve it."
 
     @service_action(
         description="Publish",
         permission="catalog.publish_catalogdraft",
         effect=_describe_publishing,
         warnings=_warn_before_publishing,
-        allowed=_is_open,
+        allowed=_is_publishable,
         icon="publish",
         variant=ActionVariant.PRIMARY,
     )
@@ -241,6 +241,18 @@ class CatalogDraftAdmin(BackOfficeAdmin):
         if not result.changed:
             return f"The document says what revision {result.revision.revision} says: that one stays active."
         return f"Revision {result.revision.revision} is the active catalog now."
+
+    @service_action(
+        description="Take back",
+        permission="catalog.submit_catalogdraft",
+        effect="The request for approval is closed, and the draft can be edited again.",
+        allowed=_is_submitted,
+        refuses=_refuse_others,
+        icon="undo",
+    )
+    def take_back(self, request: HttpRequest, draft: CatalogDraft, call: Call) -> str:
+        withdraw_draft(draft_id=draft.pk, at=call.at, actor=call.actor, reason=call.reason)
+        return f"“{draft}” is a draft again."
 
     @service_action(
         description="Rebase",
@@ -265,3 +277,23 @@ class CatalogDraftAdmin(BackOfficeAdmin):
     def discard(self, request: HttpRequest, draft: CatalogDraft, call: Call) -> str:
         discard_draft(draft_id=draft.pk, at=call.at, actor=call.actor, reason=call.reason)
         return f"“{draft}” is discarded."
+
+
+def render_publication(approval: Approval) -> SafeString | str:
+    """Return what approving a submitted draft changes, side by side with the revision it replaces."""
+    draft = find_submitted_draft(approval)
+    number = approval.payload["replaces_revision"]
+    try:
+        content = None if draft is None else normalise_document(draft.document)
+    except DocumentInvalid:
+        content = None
+    if draft is None or content is None or content.compute_hash() != approval.payload["document_hash"]:
+        # Handed back and edited since: only the summary still says what was asked for.
+        asked = json_block(approval.payload["changes"])
+        return format_html("<p>The draft was edited since. What was asked for:</p>{}", asked)
+    base = CatalogRevision.objects.filter(org_id=draft.org_id, revision=number).first()
+    comparison = compare_contents(None if base is None else read_valid_document(base.document), content)
+    return render_comparison(comparison, before=f"Revision {number}" if number else "Before", after=f"“{draft.title}”")
+
+
+register_effect(KIND, render_publication, find_subject=find_submitted_draft)

@@ -10,8 +10,7 @@ from django.utils.safestring import SafeString
 from billing_site.backoffice.admin import BackOfficeAdmin
 from billing_site.backoffice.display import badge, timestamp_display
 from billing_site.backoffice.history import timeline_display
-from catalog.admin.comparisons import document_display, render_difference
-from catalog.documents.differences import diff_documents
+from catalog.admin.comparisons import compare_contents, document_display, render_comparison
 from catalog.documents.normalising import read_valid_document
 from catalog.models import CatalogRevision
 
@@ -50,6 +49,9 @@ class CatalogRevisionAdmin(BackOfficeAdmin):
     shown_document = document_display()
     timeline = timeline_display()
 
+    class Media:
+        css = {"all": ("backoffice/catalog.css",)}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[CatalogRevision]:
         rows: QuerySet[CatalogRevision] = super().get_queryset(request)
         match = request.resolver_match
@@ -66,11 +68,11 @@ class CatalogRevisionAdmin(BackOfficeAdmin):
     @admin.display(description="Changes")
     def changes(self, revision: CatalogRevision) -> SafeString:
         before = CatalogRevision.objects.filter(org_id=revision.org_id, revision=revision.revision - 1).first()
-        difference = diff_documents(
+        comparison = compare_contents(
             None if before is None else read_valid_document(before.document), read_valid_document(revision.document)
         )
-        return render_difference(
-            difference,
+        return render_comparison(
+            comparison,
             before=f"Revision {before.revision}" if before else "Before",
             after=f"Revision {revision.revision}",
             nothing="The same, written in another order.",

@@ -168,6 +168,9 @@ class ApprovalAdmin(BackOfficeAdmin):
     shown_result = json_display("result", description="Result")
     timeline = timeline_display()
 
+    class Media:
+        css = {"all": ("backoffice/catalog.css",)}  # an effect may be drawn side by side
+
     def get_ordering(self, request: HttpRequest) -> Any:
         pending_first = Case(When(status=ApprovalStatus.PENDING, then=Value(0)), default=Value(1))
         return (pending_first, "-id")

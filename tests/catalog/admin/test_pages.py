@@ -96,7 +96,7 @@ class TestPages:
         assert '"unit_amount": 3900' in page
         assert "becomes inactive" in page
         assert "plan ai-payg" in page
-        assert "<del>2900</del>" in page
+        assert "<del>29.00 USD / month</del>" in page
         first = CatalogRevision.objects.get(revision=1)
         assert "plan ai-payg" in text_of(client, "catalogrevision_change", first.pk)
 
