@@ -22,7 +22,7 @@ from rest_framework.request import Request
 
 CAMEL_MEDIA_TYPE: Final = "application/vnd.billing.camel+json"
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
-FREE_FORM: Final = ("metadata", "dimensions", "data", "breakdown", "previous_data")
+FREE_FORM: Final = ("metadata", "dimensions", "when", "data", "breakdown", "previous_data")
 """Members whose inner keys are never renamed."""
 
 _MAX_NUMBER_TEXT: Final = 400

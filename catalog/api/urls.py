@@ -8,7 +8,8 @@ from catalog.api.views.coupons import CouponViewSet
 from catalog.api.views.meters import MeterViewSet
 from catalog.api.views.plans import PlanViewSet
 from catalog.api.views.pricing_rules import PricingRuleViewSet
-from catalog.api.views.revisions import CatalogView
+from catalog.api.views.quotes import PriceQuoteView
+from catalog.api.views.revisions import CatalogSchemaView, CatalogView, RevisionViewSet
 from catalog.api.views.tax_rates import TaxRateViewSet
 
 
@@ -38,4 +39,9 @@ urlpatterns = [
     path(f"{INTERNAL}/tax-rates", TaxRateViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{INTERNAL}/tax-rates/<str:tax_rate_id>", TaxRateViewSet.as_view({"delete": "destroy"})),
     path(f"{INTERNAL}/catalog", CatalogView.as_view()),
+    path(f"{INTERNAL}/catalog/schema", CatalogSchemaView.as_view()),
+    path(f"{INTERNAL}/catalog/revisions", RevisionViewSet.as_view({"get": "list"})),
+    path(f"{INTERNAL}/catalog/revisions/compare", RevisionViewSet.as_view({"get": "compare"})),
+    path(f"{INTERNAL}/catalog/revisions/<str:revision>/republish", RevisionViewSet.as_view({"post": "republish"})),
+    path(f"{INTERNAL}/price-quote", PriceQuoteView.as_view()),
 ]

@@ -13,9 +13,9 @@ class DocumentUnreadable(ValueError):
     """The text is no JSON document; the message says where and why."""
 
 
-def parse_document(text: str, *, parse_float: Callable[[str], Any] = float) -> Any:
+def parse_document(text: str, *, parse_float: Callable[[str], Any] | None = None) -> Any:
     """
-    Return the JSON value of `text`; numbers with a point are read by `parse_float`.
+    Return the JSON value of `text`; numbers with a point are read by `parse_float`, if given.
 
     :raises DocumentUnreadable: if it is not JSON, an object names a key twice, or it is nested without end.
     """

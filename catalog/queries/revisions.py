@@ -57,6 +57,11 @@ def list_owners(*, org_id: str) -> set[str]:
     return {org_id, find_catalog_org(org_id=org_id)}
 
 
+def list_revisions(*, org_id: str) -> QuerySet[CatalogRevision]:
+    """Return everything the organization published, without the documents."""
+    return CatalogRevision.objects.filter(org_id=org_id).defer("document")
+
+
 def get_revision(*, org_id: str, number: int | None = None) -> CatalogRevision:
     """
     Return the organization's active document, or its revision `number`.

@@ -66,14 +66,21 @@ def preview_document(*, org_id: str, document: object, if_match: IfMatch = None)
 
 @transaction.atomic
 def publish_document(
-    *, org_id: str, document: object, at: datetime, actor: Actor, reason: str = "", if_match: IfMatch = None
+    *,
+    org_id: str,
+    document: object,
+    at: datetime,
+    actor: Actor,
+    reason: str = "",
+    if_match: IfMatch = None,
+    republished: int | None = None,
 ) -> PublishResult:
     """
     Make `document` the organization's active catalog and return its revision.
 
     A plan gets a new version only if its content changed; what the document no longer names becomes inactive. A
     document that says the same as the active one keeps the revision. `if_match` names the revision the caller has
-    seen (0: none yet), or several.
+    seen (0: none yet), or several. `republished` is the number of the older revision the document is from.
     :raises CatalogContainsSecret, CatalogInvalid: with every finding; also when a meter in use would count otherwise.
     :raises RevisionConflict: if another revision is active than `if_match` says.
     """
@@ -110,6 +117,7 @@ def publish_document(
             "revision": revision.revision,
             "document_hash": document_hash,
             "difference": difference.summarise(),
+            **({} if republished is None else {"republished": republished}),
         },
         previous={"revision": active.revision if active else None},
         reason=reason,

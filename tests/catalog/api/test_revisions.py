@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing_site.platform.models import Event
+from catalog.documents.schema import build_schema
 from catalog.models import CatalogRevision, Plan
 from tests.factories.catalog import find_entry, make_document
 from tests.support.api import BillingClient
@@ -195,3 +196,101 @@ class TestGet:
         assert (response.status_code, response.content, response["ETag"]) == (304, b"", '"1"')
         put(client, changed())
         assert client.get(URL, headers={"If-None-Match": '"1"'}).status_code == 200
+
+
+class TestSchema:
+    def test_is_served_with_a_tag(self, client: BillingClient) -> None:
+        response = client.get(f"{URL}/schema")
+        assert response.json() == build_schema()
+        again = client.get(f"{URL}/schema", headers={"If-None-Match": response["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+    def test_a_document_may_name_it(self, client: BillingClient) -> None:
+        document = {"$schema": "https://billing.example/catalog.schema.json", **make_document()}
+        assert put(client, document).status_code == 200
+        assert "$schema" not in client.get(URL).json()
+
+    def test_needs_an_internal_token_that_may_read_the_catalog(self, api_client: Clients) -> None:
+        problem(api_client(audience="public").get(f"{URL}/schema"), "audience_rejected", 403)
+        problem(api_client(scopes=["billing:read"]).get(f"{URL}/schema"), "scope_missing", 403)
+
+
+class TestRevisions:
+    def test_are_listed_page_by_page_newest_first(self, client: BillingClient, api_client: Clients) -> None:
+        for name in ("One", "Two", "Three"):
+            document = make_document()
+            document["products"][0]["name"] = name
+            put(client, document)
+        put(api_client(org="acme"), make_document())
+        with CaptureQueriesContext(connection) as queries:
+            first = client.get(f"{URL}/revisions?limit=2").json()
+        assert [(row["revision"], row["active"]) for row in first["items"]] == [(3, True), (2, False)]
+        assert first["items"][0]["published_by"] == "token:publisher"
+        assert "document" not in first["items"][0]
+        assert len(queries) == 1
+        second = client.get(f"{URL}/revisions?limit=2&cursor={first['next_cursor']}").json()
+        assert [row["revision"] for row in second["items"]] == [1]
+        assert second["has_more"] is False
+
+    def test_are_compared_in_either_direction(self, client: BillingClient) -> None:
+        put(client, make_document())
+        put(client, changed())
+        body = client.get(f"{URL}/revisions/compare?from=1").json()
+        assert (body["old"], body["new"]) == (1, 2)
+        (plan,) = body["difference"]["plans"]["changed"]
+        assert [(change["old"], change["new"]) for change in plan["changes"]] == [(2900, 3900)]
+        (plan,) = client.get(f"{URL}/revisions/compare?from=2&to=1").json()["difference"]["plans"]["changed"]
+        assert [(change["old"], change["new"]) for change in plan["changes"]] == [(3900, 2900)]
+
+    def test_what_is_not_there_cannot_be_compared(self, client: BillingClient) -> None:
+        problem(client.get(f"{URL}/revisions/compare?from=1"), "catalog_empty", 404)
+        put(client, make_document())
+        problem(client.get(f"{URL}/revisions/compare?from=1&to=2"), "not_found", 404)
+        for query in ("", "?from=x", "?from=0"):
+            body = problem(client.get(f"{URL}/revisions/compare{query}"), "validation_failed", 400)
+            assert [pointer for pointer, _ in findings(body)] == ["from"]
+
+
+class TestRepublish:
+    def republish(
+        self, client: BillingClient, number: int, reason: str = "the raise came too early", **headers: str
+    ) -> Any:
+        path = f"{URL}/revisions/{number}/republish"
+        return client.post(path, {"reason": reason}, format="json", headers=headers)
+
+    def test_makes_a_new_revision_of_the_old_document(self, client: BillingClient) -> None:
+        put(client, make_document())
+        put(client, changed())
+        response = self.republish(client, 1, **{"If-Match": '"2"'})
+        assert (response.status_code, response["ETag"], response.json()["revision"]) == (200, '"3"', 3)
+        assert find_entry(client.get(URL).json(), "plans", "pro")["prices"][0]["unit_amount"] == 2900
+        event = Event.objects.filter(type="catalog.published").latest("sequence")
+        assert (event.data["republished"], event.reason) == (1, "the raise came too early")
+
+    def test_of_the_active_revision_changes_nothing(self, client: BillingClient) -> None:
+        put(client, make_document())
+        assert self.republish(client, 1).json()["revision"] == 1
+        assert CatalogRevision.objects.count() == 1
+
+    def test_is_refused_over_a_revision_that_was_not_seen(self, client: BillingClient) -> None:
+        put(client, make_document())
+        put(client, changed())
+        problem(self.republish(client, 1, **{"If-Match": '"1"'}), "revision_conflict", 412)
+        assert CatalogRevision.objects.count() == 2
+
+    def test_needs_a_reason(self, client: BillingClient) -> None:
+        put(client, make_document())
+        assert findings(problem(self.republish(client, 1, "  "), "validation_failed", 400))[0][0] == "/reason"
+
+    def test_of_nothing_is_not_found(self, client: BillingClient) -> None:
+        problem(self.republish(client, 1), "catalog_empty", 404)
+        put(client, make_document())
+        problem(self.republish(client, 7), "not_found", 404)
+        for other in ("99999999999999999999", "first", "-1"):
+            path = f"{URL}/revisions/{other}/republish"
+            problem(client.post(path, {"reason": "back"}, format="json"), "not_found", 404)
+
+    def test_needs_the_write_scope(self, client: BillingClient, api_client: Clients) -> None:
+        put(client, make_document())
+        reader = api_client(scopes=["billing:catalog:read"])
+        problem(self.republish(reader, 1), "scope_missing", 403)
