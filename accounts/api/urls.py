@@ -11,6 +11,7 @@ from django.urls import path
 from accounts.api.views.accounts import AccountViewSet, MemberViewSet
 from accounts.api.views.events import EventViewSet
 from accounts.api.views.ledger import BalanceAllView, BalanceView, DepositView, TransactionView
+from accounts.api.views.price_overrides import PriceOverrideViewSet
 from accounts.api.views.subscriptions import SubscriptionViewSet
 
 urlpatterns = [
@@ -38,6 +39,14 @@ urlpatterns = [
         SubscriptionViewSet.as_view({"get": "list_of_account", "post": "create_for_account"}),
     ),
     path("api/v1/billing/tenants/<path:account_id>/subscription", SubscriptionViewSet.as_view({"get": "current"})),
+    path(
+        "api/internal/billing/accounts/<path:account_id>/price-overrides",
+        PriceOverrideViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path(
+        "api/internal/billing/accounts/<path:account_id>/price-overrides/<str:override_id>/end",
+        PriceOverrideViewSet.as_view({"post": "end"}),
+    ),
     path("api/v1/billing/events", EventViewSet.as_view({"get": "list"})),
     path("api/v1/billing/events/<str:event_id>", EventViewSet.as_view({"get": "retrieve"})),
 ]

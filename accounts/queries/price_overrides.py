@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from accounts.models import PriceOverride
+from django.db.models import Q, QuerySet
+
+from accounts.models import Account, PriceOverride
 from catalog.pricing.terms import ZERO, PriceOptions, PriceTerms
 
 
@@ -43,3 +45,16 @@ def load_overrides(account_ids: Collection[UUID]) -> Overrides:
     for row in PriceOverride.objects.filter(account_id__in=list(account_ids)).order_by("-effective_from", "-id"):
         rows[row.account_id, row.lookup_key].append(row)
     return Overrides(dict(rows))
+
+
+def list_price_overrides(
+    *, account: Account, at: datetime, lookup_key: str = "", active: bool | None = None
+) -> QuerySet[PriceOverride]:
+    """Return what was agreed with the account; `active` is whether a period that starts `at` has it."""
+    rows = PriceOverride.objects.filter(account=account).select_related("account")
+    if lookup_key:
+        rows = rows.filter(lookup_key=lookup_key)
+    if active is None:
+        return rows
+    in_force = Q(effective_from__lte=at) & (Q(effective_until__isnull=True) | Q(effective_until__gt=at))
+    return rows.filter(in_force) if active else rows.exclude(in_force)

@@ -53,6 +53,19 @@ def read_key(request: Request) -> str | None:
     return key
 
 
+def mark_request(request: Request, principal: Principal) -> tuple[str, str]:
+    """
+    Return digests of the keyed request and of its body, for views whose own rows recognise a repeat; empty without key.
+
+    :raises ValidationFailed: for an unusable key.
+    """
+    key = read_key(request)
+    if key is None:
+        return "", ""
+    parts = (principal.audience, principal.subject, request.path, key)
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest(), hash_request(request)[0]
+
+
 def run_once(view: BillingView, request: Request, call: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     """Run `call`, or answer as the first time when the request's key was used before."""
     key = read_key(request)

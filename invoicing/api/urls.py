@@ -3,9 +3,12 @@
 from django.urls import path
 
 from invoicing.api.views.cycle import CycleRunAllView, CycleRunUserView, CycleRunView
+from invoicing.api.views.impact import CatalogImpactView
 from invoicing.api.views.invoices import InvoiceViewSet
+from invoicing.api.views.plan_moves import PlanMoveViewSet
 
 BILLING = "api/v1/billing"
+INTERNAL = "api/internal/billing"
 
 urlpatterns = [
     path(f"{BILLING}/invoices", InvoiceViewSet.as_view({"get": "list"})),
@@ -17,4 +20,9 @@ urlpatterns = [
     path(f"{BILLING}/cycle/run", CycleRunView.as_view()),
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
     path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),
+    path(f"{INTERNAL}/catalog/impact", CatalogImpactView.as_view()),
+    path(f"{INTERNAL}/plan-moves", PlanMoveViewSet.as_view({"get": "list", "post": "create"})),
+    path(f"{INTERNAL}/plan-moves/preview", PlanMoveViewSet.as_view({"post": "preview"})),
+    path(f"{INTERNAL}/plan-moves/<str:move_id>", PlanMoveViewSet.as_view({"get": "retrieve"})),
+    path(f"{INTERNAL}/plan-moves/<str:move_id>/items", PlanMoveViewSet.as_view({"get": "items"})),
 ]

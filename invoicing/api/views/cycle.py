@@ -7,7 +7,6 @@ transaction, and a repeat of the key (also after a crash) goes on with the same 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, ClassVar
@@ -19,7 +18,7 @@ from rest_framework.response import Response
 
 from accounts.models import Account
 from accounts.queries.access import resolve_account
-from billing_site.api.idempotency import HEADER, REPLAYED, hash_request, read_key
+from billing_site.api.idempotency import HEADER, REPLAYED, mark_request
 from billing_site.api.params import account_reference
 from billing_site.api.permissions import AudienceRejected, Scopes, internal
 from billing_site.api.views import BillingAPIView
@@ -78,12 +77,8 @@ class CycleView(BillingAPIView):
 
     def request_mark(self) -> RunRequest:
         """Return who asks, and the request's own key when it carries one."""
-        key = read_key(self.request)
-        if key is None:
-            return RunRequest(self.actor)
-        parts = (self.principal.audience, self.principal.subject, self.request.path, key)
-        digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
-        return RunRequest(self.actor, key=digest, hash=hash_request(self.request)[0])
+        key, digest = mark_request(self.request, self.principal)
+        return RunRequest(self.actor, key=key, hash=digest)
 
     def _preview(self, org_id: str, data: dict[str, Any], as_of: datetime, account: Account | None) -> dict[str, Any]:
         due = list_due(as_of=as_of, org_id=org_id, account_id=account.id if account else None, limit=data["limit"])
