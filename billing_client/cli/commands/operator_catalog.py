@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from billing_client.cli.failures import CliError, describe_findings, misuse
+from billing_client.cli.commands.catalog_files import read_catalog, refuse_catalog
+from billing_client.cli.failures import CliError, misuse
 from billing_client.cli.output import Document, Table, format_json
 from billing_client.cli.registry import make_app
 from billing_client.cli.session import Session
@@ -69,8 +69,7 @@ def put_catalog(
 ) -> None:
     """Publish a catalog document. It is checked here first; what looks like a secret never leaves this machine."""
     session = Session.of(context)
-    text = _read(file)
-    _check(text)
+    text = read_catalog(file)
     headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
     with session.connect("billing:catalog:write", caller="operator") as client:
         try:
@@ -83,7 +82,7 @@ def put_catalog(
                     error.detail, hint="someone published meanwhile: billing operator catalog get"
                 ) from error
             if error.findings:
-                raise _make_refusal(describe_findings(error.findings)) from error
+                raise refuse_catalog(error.findings) from error
             raise
     session.output.write(_render_difference(answer) if dry_run else _render_published(answer))
 
@@ -94,36 +93,10 @@ def validate_catalog(
 ) -> None:
     """Check a catalog document without sending it."""
     session = Session.of(context)
-    _check(_read(file))
+    read_catalog(file)
     session.output.write(
         Document(data={"valid": True}, after=["The catalog is valid"], header=["valid"], records=[["true"]])
     )
-
-
-def _read(file: str) -> str:
-    try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise CliError(f"cannot read {file}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise CliError(f"{file} is not UTF-8 text") from error
-
-
-def _check(text: str) -> None:
-    from billing_client.catalog_check import NotJson, check_catalog
-
-    try:
-        findings = check_catalog(text)
-    except NotJson as error:
-        raise CliError(f"the catalog is not valid JSON: {error}") from error
-    if findings:
-        raise _make_refusal(describe_findings(findings))
-
-
-def _make_refusal(lines: list[str]) -> CliError:
-    count = "1 finding" if len(lines) == 1 else f"{len(lines)} findings"
-    return CliError(f"the catalog was refused, {count}", details=lines, hint="nothing was published")
 
 
 def _render_published(answer: dict[str, Any]) -> Document:
