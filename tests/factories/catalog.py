@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from copy import deepcopy
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from billing_site.kernel.actors import Actor
-from catalog.models import CatalogRevision, Plan, PlanVersion
+from catalog.models import CatalogRevision, Coupon, Meter, Plan, PlanVersion, PricingRule, TaxRate
+from catalog.services.coupons import create_coupon
+from catalog.services.meters import create_meter
+from catalog.services.pricing_rules import create_pricing_rule
 from catalog.services.publishing import publish_document
+from catalog.services.tax_rates import create_tax_rate
 
 AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PUBLISHER: Final = Actor("token", "catalog-tests")
@@ -104,3 +109,28 @@ def get_version(key: str, *, org_id: str = "default") -> PlanVersion:
     version = Plan.objects.select_related("current_version").get(org_id=org_id, key=key).current_version
     assert version is not None
     return version
+
+
+def make_coupon(code: str = "LAUNCH2026", **values: Any) -> Coupon:
+    """Define a coupon, 20 % for the next invoice unless told otherwise."""
+    terms = {"discount_type": "percentage", "discount_value": Decimal(20), "org_id": "default", **values}
+    return create_coupon(code=code, **{"at": AT, "actor": PUBLISHER, **terms})
+
+
+def make_tax_rate(country: str = "DE", rate: str = "0.19", **values: Any) -> TaxRate:
+    """Add a tax rate, on top and adding up unless told otherwise."""
+    terms = {"name": f"Tax {country} {rate}", "org_id": "default", "at": AT, "actor": PUBLISHER, **values}
+    return create_tax_rate(country=country, rate=Decimal(rate), **terms)
+
+
+def make_meter(event_name: str = "gpu_seconds", **values: Any) -> Meter:
+    """Define a meter beside the catalog document."""
+    terms = {"name": event_name.replace("_", " ").capitalize(), "unit": "seconds", "org_id": "default", **values}
+    return create_meter(event_name=event_name, **{"at": AT, "actor": PUBLISHER, **terms})
+
+
+def make_rule(meter: str, unit_price: str | None = "0.5", **values: Any) -> PricingRule:
+    """Price a meter (event name or id) for every plan in usd, per unit unless told otherwise."""
+    price = None if unit_price is None else Decimal(unit_price)
+    terms = {"org_id": "default", "at": AT, "actor": PUBLISHER, **values}
+    return create_pricing_rule(meter=meter, unit_price=price, **terms)

@@ -8,8 +8,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from catalog.data import read_sample
-from tests.factories.catalog import find_entry, make_document, publish_catalog
+from catalog.models import Product
+from catalog.services.products import archive_product, restore_product
+from tests.factories.accounts import make_account, make_member
+from tests.factories.catalog import AT, PUBLISHER, find_entry, make_document, publish_catalog
 from tests.support.api import BillingClient
 from tests.support.problems import problem
 
@@ -141,20 +143,84 @@ class TestList:
             again = client.get(URL, headers={"If-None-Match": response["ETag"]})
         assert (again.status_code, again.content, again["ETag"]) == (304, b"", response["ETag"])
         assert len(queries) == 1
+        public = api_client(audience="public")
+        tag = public.get(URL)["ETag"]
+        with CaptureQueriesContext(connection) as queries:
+            assert public.get(URL, headers={"If-None-Match": tag}).status_code == 304
+        assert len(queries) == 1
         document = make_document()
         document["plans"].pop()
         publish_catalog(document)
         assert client.get(URL, headers={"If-None-Match": response["ETag"]}).status_code == 200
 
-    def test_takes_a_constant_number_of_queries(self, api_client: Clients) -> None:
-        publish_catalog(read_sample())
-        for audience, most in (("internal", 5), ("public", 6)):
+    @pytest.mark.parametrize("audience", ["internal", "public"])
+    def test_of_many_plans_take_two_queries_then_one(self, api_client: Clients, audience: str) -> None:
+        document = make_document()
+        model = find_entry(document, "plans", "free")
+        document["plans"] += [{**model, "id": f"free-{number}", "quotas": model["quotas"]} for number in range(500)]
+        publish_catalog(document)
+        counts = []
+        for limit in (50, 50, 200):
             with CaptureQueriesContext(connection) as queries:
-                assert len(ids(api_client(audience=audience))) == 6
-            assert len(queries) <= most
+                assert len(ids(api_client(audience=audience), f"?limit={limit}")) == limit
+            counts.append(len(queries))
+        assert counts == [2, 1, 2]  # the catalog and its plans; the second time the page is kept
 
     def test_is_empty_before_the_first_publication(self, api_client: Clients) -> None:
         assert ids(api_client()) == []
+
+    def test_what_is_kept_is_shown_to_nobody_else(self, api_client: Clients) -> None:
+        document = make_document()
+        find_entry(document, "plans", "pro")["contact_sales"] = True
+        publish_catalog(document)
+        own = make_document()
+        own["plans"] = own["plans"][:2]
+        publish_catalog(own, org_id="acme")
+        for _ in range(2):
+            prices = [
+                next(plan["price"] for plan in client.get(URL).json()["items"] if plan["id"] == "pro")
+                for client in (api_client(), api_client(audience="public"), api_client(org="acme"))
+            ]
+            assert prices == [2900, None, 2900]
+            assert ids(api_client(), "?category=personal") == ["ai-payg"]
+            assert ids(api_client(org="acme"), "?category=personal") == []
+            assert ids(api_client(), "?include_inactive=true") == ids(api_client())
+
+    def test_changes_when_a_product_is_archived(self, api_client: Clients) -> None:
+        publish_catalog()
+        client = api_client()
+        tag = client.get(URL)["ETag"]
+        product = Product.objects.get(key="ai")
+        archive_product(product_id=product.pk, at=AT, actor=PUBLISHER)
+        response = client.get(URL, headers={"If-None-Match": tag})
+        assert [plan["id"] for plan in response.json()["items"]] == ["pro", "free"]
+        hidden = client.get(f"{URL}?include_inactive=true").json()["items"][0]
+        assert (hidden["id"], hidden["active"]) == ("ai-payg", False)
+        restore_product(product_id=product.pk, at=AT, actor=PUBLISHER)
+        assert client.get(URL)["ETag"] == tag
+        assert client.get(URL, headers={"If-None-Match": tag}).status_code == 304
+
+    def test_spellings_have_tags_of_their_own(self, api_client: Clients) -> None:
+        publish_catalog()
+        camel = {"Accept": "application/vnd.billing.camel+json"}
+        tag = api_client().get(URL)["ETag"]
+        response = api_client().get(URL, headers={**camel, "If-None-Match": tag})
+        assert (response.status_code, response.json()["items"][0]["productId"]) == (200, "ai")
+
+    def test_shows_every_price_model(self, api_client: Clients) -> None:
+        document = make_document()
+        tiers = [{"up_to": 10, "unit_amount": "1000"}, {"up_to": None, "unit_amount": "800"}]
+        prices = find_entry(document, "plans", "pro")["prices"]
+        prices[0] = {"currency": "usd", "interval": "month", "model": "graduated", "tiers": tiers}
+        publish_catalog(document)
+        plan = api_client().get(f"{URL}/pro").json()
+        price = plan["prices"][0]
+        assert (price["model"], price["unit_amount"], price["unit_amount_decimal"]) == ("graduated", None, None)
+        assert price["options"]["tiers"] == [
+            {"up_to": "10", "unit_amount": "1000"},
+            {"up_to": None, "unit_amount": "800"},
+        ]
+        assert plan["price"] == 1000  # of one seat
 
     def test_shows_the_catalog_of_the_organization(self, api_client: Clients) -> None:
         publish_catalog()
@@ -163,6 +229,21 @@ class TestList:
         publish_catalog(document, org_id="acme")
         assert ids(api_client(org="acme")) == ["ai-payg"]
         assert ids(api_client(org="other")) == ["ai-payg", "pro", "free"]
+
+    def test_shows_a_public_caller_the_catalog_of_their_accounts(self, api_client: Clients) -> None:
+        publish_catalog()
+        document = make_document()
+        document["plans"] = [find_entry(document, "plans", "ai-payg")]
+        publish_catalog(document, org_id="acme")
+        everything = ["ai-payg", "pro", "free"]
+        ann, bob = api_client(audience="public", subject="ann"), api_client(audience="public", subject="bob")
+        make_member(make_account("acme/one"), "ann", "member")
+        make_member(make_account("other/one"), "bob", "member")
+        assert (ids(ann), ids(bob), ids(api_client(audience="public"))) == (["ai-payg"], everything, everything)
+        make_member(make_account("acme/two"), "ann", "member")
+        assert ids(ann) == ["ai-payg"]
+        make_member(make_account("other/two"), "ann", "member")
+        assert ids(ann) == everything  # two organizations: neither is meant
 
     def test_needs_a_token_with_the_scope(self, api_client: Clients) -> None:
         problem(BillingClient().get(URL), "token_missing", 401)
@@ -180,3 +261,26 @@ class TestGet:
         response = api_client().get(f"{URL}/{plan_id}")
         assert response.status_code == 404
         assert response.json()["code"] in {"plan_not_found", "not_found"}
+
+
+class TestDnsPlans:
+    def test_are_the_plans_of_their_category(self, api_client: Clients) -> None:
+        document = make_document()
+        free = find_entry(document, "plans", "free")
+        document["plans"] += [
+            {**free, "id": f"dns-{name}", "category": "dns", "limits": {"zones": zones}, "quotas": []}
+            for name, zones in (("free", 2), ("pro", 25), ("enterprise", -1))
+        ]
+        publish_catalog(document)
+        client = api_client(audience="public")
+        response = client.get("/api/v1/dns/plans?limit=2")
+        assert response["Cache-Control"] == "public, max-age=3600"
+        body = response.json()
+        assert [(plan["id"], plan["limits"]["zones"]) for plan in body["items"]] == [
+            ("dns-enterprise", -1),
+            ("dns-pro", 25),
+        ]
+        rest = client.get(f"/api/v1/dns/plans?limit=2&cursor={body['next_cursor']}").json()
+        assert [plan["id"] for plan in rest["items"]] == ["dns-free"]
+        assert client.get("/api/v1/dns/plans", headers={"If-None-Match": response["ETag"]}).status_code == 304
+        assert ids(client, "?category=dns") == ["dns-enterprise", "dns-pro", "dns-free"]

@@ -136,8 +136,9 @@ class TestPrices:
         [
             ("'usd', 'month', 1, 'advance', 'flat', -1, NULL", "prices_unit_amount_not_negative"),
             ("'usd', 'month', 0, 'advance', 'flat', 1, NULL", "prices_interval_count_positive"),
-            ("'usd', 'month', 1, 'advance', 'per_unit', 1, NULL", "prices_usage_in_arrears"),
+            ("'usd', 'month', 1, 'advance', 'percentage', 1, NULL", "prices_usage_in_arrears"),
             ("'usd', 'month', 1, 'advance', 'per_unit', 1, meters.id", "prices_usage_in_arrears"),
+            ("'usd', 'month', 1, 'advance', 'package', NULL, NULL", "prices_amount_given"),
         ],
     )
     def test_hold_their_rules(self, values: str, constraint: str) -> None:
@@ -151,8 +152,8 @@ class TestPrices:
             row = cursor.fetchone()
             assert row is not None
             run(
-                "INSERT INTO prices (id, plan_version_id, lookup_key, currency, interval, interval_count, "
+                "INSERT INTO prices (id, plan_version_id, lookup_key, options, currency, interval, interval_count, "
                 "billing_timing, model, unit_amount, meter_id) "
-                f"SELECT gen_random_uuid(), %s, 'x', {values} FROM meters WHERE event_name = 'api'",
+                f"SELECT gen_random_uuid(), %s, 'x', '{{}}', {values} FROM meters WHERE event_name = 'api'",
                 row[0],
             )
