@@ -15,24 +15,13 @@ from typing import Final
 from accounts.models import BILLABLE_STATUSES, CreditLot, Subscription
 from accounts.services.deposits import expire_deposits
 from billing_site.kernel import clock
-from billing_site.kernel.errors import DomainError
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
-from invoicing.rehearsal.world import World
+from invoicing.rehearsal.world import Refused, World
 from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run
 
 # Real accounts are due by the wall clock; before anything was ever recorded none of them is.
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class BillingFailed(DomainError):
-    """A subscription of the story could not be billed; `code` is that of the refusal."""
-
-    title, status = "A subscription could not be billed", 422
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +43,7 @@ def advance(world: World, to: datetime, *, stop: Callable[[list[str]], None]) ->
     Move the clock to `to`, stopping wherever something is due; `stop` is told the remarks of each stop.
 
     What is due at `to` itself happens too.
-    :raises BillingFailed: when a subscription cannot be billed; the clock stays there.
+    :raises Refused: when a subscription cannot be billed; the clock stays there.
     """
     while (due := _find_next(world, to)) is not None:
         world.move_clock(due)
@@ -73,7 +62,7 @@ def run_cycle(world: World, *, account: str = "") -> list[str]:
     """
     Plan and work off a billing run of the story's organization, or of one account, and return what came of it.
 
-    :raises BillingFailed: when a subscription could not be billed.
+    :raises Refused: when a subscription could not be billed.
     """
     run = plan_run(
         org_id=world.org_id,
@@ -85,7 +74,7 @@ def run_cycle(world: World, *, account: str = "") -> list[str]:
     run = work_run(run_id=run.id, actor=world.actor)
     failed = RunOutcome.objects.filter(run=run, status=OutcomeStatus.FAILED).order_by("id").first()
     if failed is not None:
-        raise BillingFailed(failed.error_code, failed.error_detail)
+        raise Refused(failed.error_code, failed.error_detail)
     return [_describe_run(run)]
 
 

@@ -53,6 +53,10 @@ def show_story(played: Played, painter: Painter | None = None) -> list[str]:
 
 
 def _show_end(played: Played, painter: Painter) -> Iterator[str]:
+    if played.stopped:
+        left = len(played.story.steps) - len(played.steps)
+        rest = f", {left} more step{'' if left == 1 else 's'} not played" if left else ""
+        yield f"{painter.mark(False)} the story stops at line {played.steps[-1].line}{rest}; `expect` was not checked"
     if played.verified:
         proven = not played.unproven
         yield f"{painter.mark(proven)} documents recomputed from their trace: {played.verified}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
-from invoicing.rehearsal.fields import Fields, suggest
+from billing_site.kernel.periods import local_midnight
+from invoicing.rehearsal.fields import Fields, parse_day, suggest
 from invoicing.rehearsal.story import StoryAccount
 
 
@@ -36,6 +38,21 @@ class Scope:
             )
             return ""
         return name
+
+    def read_subscriptions(self, fields: Fields, key: str) -> tuple[str, ...]:
+        """Read the names of several subscriptions; none when the key is absent."""
+        names = fields.texts(key)
+        for name in names:
+            if name not in self.subscriptions:
+                fields.report(key, f"no earlier step starts a subscription `{name}`{suggest(name, self.subscriptions)}")
+        return tuple(names)
+
+    def read_moment(self, fields: Fields, key: str, account: str) -> datetime | None:
+        """Read a time with its offset, or a day: its first instant where the account lives."""
+        day = parse_day(fields.text(key))
+        if day is not None and account:
+            return local_midnight(day, self.accounts[account].zone)
+        return fields.instant(key)
 
     def name_subscription(self, fields: Fields, account: str) -> str:
         """Read `as`: how later steps call the subscription that this one starts."""

@@ -40,6 +40,16 @@ class StepRefused(DomainError):
     code, title, status = "step_impossible", "The story does not lead here", 409
 
 
+class Refused(DomainError):
+    """What the product wrote down as refused instead of raising it: a row of a run or of a move, with its code."""
+
+    title, status = "Refused", 422
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code  # type: ignore[misc]
+
+
 class World:
     """What a story's steps act on. `now` is the story's present."""
 

@@ -17,6 +17,7 @@ from invoicing.rehearsal.steps.catalogs import PublishCatalog
 from invoicing.rehearsal.steps.cycles import RunCycle
 from invoicing.rehearsal.steps.deposits import Deposit
 from invoicing.rehearsal.steps.invoices import VoidInvoice
+from invoicing.rehearsal.steps.prices import MovePrice, OverridePrice
 from invoicing.rehearsal.steps.subscriptions import Subscribe
 from invoicing.rehearsal.steps.usage import ReportUsage
 from invoicing.rehearsal.story import Action
@@ -25,6 +26,8 @@ Reader = Callable[[Fields, Scope], Action]
 
 VERBS: Final[Mapping[str, Reader]] = {
     "deposit": Deposit.read,
+    "move_price": MovePrice.read,
+    "override_price": OverridePrice.read,
     "publish_catalog": PublishCatalog.read,
     "run_cycle": RunCycle.read,
     "subscribe": Subscribe.read,
@@ -35,7 +38,7 @@ VERBS: Final[Mapping[str, Reader]] = {
 # Verbs of the format whose features this version does not have.
 NOT_YET: Final = frozenset(
     """
-    add_line adjust_balance cancel change_plan change_quantity credit_note discount grant_credit move_price
-    override_price pause pay payment_method payment_result reactivate redeem refund resume schedule
+    add_line adjust_balance cancel change_plan change_quantity credit_note discount grant_credit pause pay
+    payment_method payment_result reactivate redeem refund resume schedule
     """.split()
 )
