@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from decimal import Decimal
 from typing import Any, Final
 
+from billing_client.catalog_prices import Meters, check_decimal, check_keys, check_price
+from billing_client.catalog_words import DOCUMENT_KEYS, ENTRY_KEYS
 from billing_client.errors import Finding
 
 ARRAYS: Final = ("products", "plans", "meters")
@@ -118,24 +120,45 @@ def _check_structure(document: object) -> Iterator[Finding]:
     if not isinstance(document, dict):
         yield Finding("", "type_invalid", "a catalog is a JSON object")
         return
-    for name in ARRAYS:
-        if name not in document:
-            yield Finding(f"/{name}", "required", "this array is missing")
+    yield from check_keys(document, "", DOCUMENT_KEYS)
+    # The flat provider form has its prices here and may do without plans and meters.
+    is_flat = document.get("prices") is not None
+    for name in (*ARRAYS, "prices"):
+        if document.get(name) is None:
+            if name == "products" or (name in ARRAYS and not is_flat):
+                yield Finding(f"/{name}", "required", "this array is missing")
         elif not isinstance(document[name], list):
             yield Finding(f"/{name}", "type_invalid", "this must be an array")
-    entries = {name: list(_list_entries(document, name)) for name in ARRAYS}
-    for name in ARRAYS:
-        for pointer, entry in entries[name]:
+    entries = {name: list(_list_entries(document, name)) for name in (*ARRAYS, "prices")}
+    for name, values in entries.items():
+        for pointer, entry in values:
             if not isinstance(entry, dict):
                 yield Finding(pointer, "type_invalid", "this must be an object")
+            else:
+                yield from check_keys(entry, pointer, ENTRY_KEYS[name])
     products = yield from _collect_ids(entries["products"], ("id", "lookup_key"))
     meters = yield from _collect_ids(entries["meters"], ("event_name", "name"))
     plans = yield from _collect_ids(entries["plans"], ("id",))
+    declared = _read_dimensions(entries["meters"])
+    dimensions = {name: declared[name] for name in meters}
     for pointer, plan in entries["plans"]:
         if isinstance(plan, dict):
             yield from _check_reference(plan, pointer, "product_id", products, "product")
             for key in ("prices", "quotas"):
-                yield from _check_part(plan, pointer, key, meters=meters, plans=plans)
+                yield from _check_part(plan, pointer, key, meters=dimensions, plans=plans)
+
+
+def _read_dimensions(meters: list[tuple[str, Any]]) -> dict[str, frozenset[str] | None]:
+    """Return the dimensions of each meter by event name; None where they cannot be read."""
+    found: dict[str, frozenset[str] | None] = {}
+    for _, meter in meters:
+        if not isinstance(meter, dict):
+            continue
+        name, declared = meter.get("event_name", meter.get("name")), meter.get("dimensions") or []
+        is_readable = isinstance(declared, list) and all(isinstance(each, str) for each in declared)
+        if isinstance(name, str):
+            found.setdefault(name, frozenset(declared) if is_readable else None)
+    return found
 
 
 def _list_entries(parent: dict[str, Any], name: str, pointer: str = "") -> Iterator[tuple[str, Any]]:
@@ -164,26 +187,24 @@ def _collect_ids(entries: list[tuple[str, Any]], keys: tuple[str, ...]) -> Gener
     return seen
 
 
-def _check_part(
-    plan: dict[str, Any], pointer: str, key: str, *, meters: set[str], plans: set[str]
-) -> Iterator[Finding]:
+def _check_part(plan: dict[str, Any], pointer: str, key: str, *, meters: Meters, plans: set[str]) -> Iterator[Finding]:
     for place, part in _list_entries(plan, key, pointer):
         if not isinstance(part, dict):
             yield Finding(place, "type_invalid", "this must be an object")
         elif key == "prices":
+            yield from check_price(part, place, meters=meters)
             yield from _check_reference(part, place, "meter", meters, "meter")
-            if "meter" not in part:
-                amount = part.get("unit_amount")
-                if not isinstance(amount, int) or isinstance(amount, bool):
-                    yield Finding(f"{place}/unit_amount", "type_invalid", "a fee is a whole number of minor units")
-                elif amount < 0:
-                    yield Finding(f"{place}/unit_amount", "negative", "a price cannot be negative")
         else:
+            yield from check_keys(part, place, ENTRY_KEYS["quotas"])
+            if part.get("overage_price") is not None:
+                yield from check_decimal(part["overage_price"], f"{place}/overage_price")
             yield from _check_reference(part, place, "meter_event_name", meters, "meter")
             yield from _check_reference(part, place, "upgrade_plan_id", plans, "plan")
 
 
-def _check_reference(entry: dict[str, Any], pointer: str, key: str, known: set[str], kind: str) -> Iterator[Finding]:
+def _check_reference(
+    entry: dict[str, Any], pointer: str, key: str, known: Collection[str], kind: str
+) -> Iterator[Finding]:
     value = entry.get(key)
     if isinstance(value, str) and value not in known:
         yield Finding(f"{pointer}/{key}", f"{kind}_unknown", f"the document has no {kind} “{value}”")

@@ -209,6 +209,9 @@ class Service:
             ("GET", f"{base}/transactions", self._transactions),
             ("GET", "/api/internal/billing/catalog", self._get_catalog),
             ("PUT", "/api/internal/billing/catalog", self._put_catalog),
+            ("GET", "/api/internal/billing/catalog/revisions", self._list_revisions),
+            ("GET", "/api/internal/billing/catalog/revisions/compare", self._compare_revisions),
+            ("POST", "/api/internal/billing/catalog/revisions/[0-9]+/republish", self._republish),
         ]
 
     def _record_batch(self, request: Request) -> Reply:
@@ -324,6 +327,25 @@ class Service:
             changes = {"plans": {"added": ["llm-pro"], "removed": [], "changed": [{"key": "llm-basic"}]}}
             return Reply(200, {**self.catalog, "dry_run": True, "difference": changes})
         return Reply(200, self.catalog)
+
+    def _list_revisions(self, request: Request) -> Reply:
+        row = {"published_at": "2023-11-01T00:00:00Z", "published_by": "token:ci", "reason": ""}
+        rows = [{**row, "revision": 7, "active": True}, {**row, "revision": 6, "active": False, "reason": "spring"}]
+        more = int(request.query["limit"]) < len(rows)
+        return Reply(200, {"items": rows[: int(request.query["limit"])], "next_cursor": None, "has_more": more})
+
+    def _compare_revisions(self, request: Request) -> Reply:
+        old, new = int(request.query["from"]), int(request.query.get("to", "7"))
+        tier = {"pointer": "/plans/1/prices/0/tiers/1", "field": "price usd:month:api tier 2 up to 10,000"}
+        price = {"pointer": "/plans/1/prices/1", "field": "price eur:month", "old": None, "new": {"currency": "eur"}}
+        changes = [{**tier, "old": "0.8", "new": "0.7"}, price]
+        plans = {"added": [{"id": "max"}], "removed": [], "changed": [{"id": "pro", "changes": changes}]}
+        return Reply(200, {"old": old, "new": new, "difference": {"plans": plans} if old != new else {}})
+
+    def _republish(self, request: Request) -> Reply:
+        if request.headers.get("if-match", '"6"') != '"6"':
+            return problem(412, "revision_conflict", "Revision 6 is active.")
+        return Reply(200, {"revision": 7, "plans": [{}, {}], "published_at": "2023-11-01T00:00:00Z"})
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 import billing_client
+from billing_client import catalog_words
 from billing_client.catalog_check import NotJson, check_catalog, describe_secret_value, is_secret_key_name
 from billing_site.kernel.money import CURRENCIES
-from catalog.documents import secrets
+from catalog.documents import price_models, secrets, vocabulary
 from catalog.documents.validation import validate_document
+from tests.factories.catalog import make_document
+from tests.unit.catalog.documents.mistakes import MISTAKES, Change
+from tests.unit.catalog.documents.test_normalising import documents
+from tests.unit.catalog.documents.test_price_terms import FEE, FEE_MISTAKES
+from tests.unit.catalog.documents.test_price_terms import MISTAKES as PRICE_MISTAKES
+from tests.unit.catalog.documents.test_price_terms import make_catalog as make_priced
 
 TEMPLATES = sorted((Path(billing_client.__file__).parent / "data").glob("catalog_*.json"))
 SECRETS = [
@@ -57,6 +65,27 @@ def make_catalog(**changes: Any) -> dict[str, Any]:
 
 def check(document: object) -> list[tuple[str, str]]:
     return [(finding.pointer, finding.code) for finding in check_catalog(json.dumps(document))]
+
+
+# What compares amounts with each other, or needs lists the client does not carry.
+LEFT_TO_THE_SERVER = {
+    "above_maximum",
+    "below_minimum",
+    "choice_unknown",
+    "currency_mixed",
+    "currency_unsupported",
+    "interval_mixed",
+    "meter_unsuited",
+    "not_a_boolean",
+    "not_an_integer",
+    "too_many",
+}
+
+
+def check_exactly(document: object) -> list[tuple[str, str]]:
+    """The same for documents that hold a Decimal, which stands for a number with a point."""
+    text = json.dumps(document, default=lambda number: f"§{number}§").replace('"§', "").replace('§"', "")
+    return [(finding.pointer, finding.code) for finding in check_catalog(text)]
 
 
 class TestTemplates:
@@ -135,7 +164,7 @@ class TestStructure:
             ("/plans/0/id", "identifier_invalid"),
             ("/plans/0/product_id", "product_unknown"),
             ("/plans/0/prices/0/unit_amount", "negative"),
-            ("/plans/0/prices/1/unit_amount", "type_invalid"),
+            ("/plans/0/prices/1/unit_amount", "not_an_integer"),
             ("/plans/0/prices/2/meter", "meter_unknown"),
             ("/plans/0/quotas/0/meter_event_name", "meter_unknown"),
             ("/plans/0/quotas/0/upgrade_plan_id", "plan_unknown"),
@@ -152,3 +181,58 @@ class TestStructure:
     def test_deep_nesting_is_no_crash(self) -> None:
         with pytest.raises(NotJson):
             check_catalog("[" * 100_000)
+
+    def test_the_flat_form_needs_neither_plans_nor_meters(self) -> None:
+        price = {"lookup_key": "a", "product_lookup_key": "x", "currency": "usd", "unit_amount": 5}
+        assert check({"products": [{"lookup_key": "x", "name": "X"}], "prices": [price]}) == []
+
+
+class TestAgreement:
+    """What is found here is found by the server too, and what it accepts is accepted here."""
+
+    def test_the_words_are_the_servers(self) -> None:
+        words = catalog_words
+        assert words.DOCUMENT_KEYS == vocabulary.TOP_KEYS
+        assert words.ENTRY_KEYS == {
+            "products": vocabulary.PRODUCT_KEYS,
+            "meters": vocabulary.METER_KEYS,
+            "plans": vocabulary.PLAN_KEYS,
+            "quotas": vocabulary.QUOTA_KEYS,
+            "prices": vocabulary.FLAT_PRICE_KEYS,
+        }
+        assert words.PRICE_PLACE_KEYS | words.TERM_KEYS == vocabulary.PRICE_KEYS
+        assert set(price_models.USAGE_TERMS) == words.USAGE_TERMS
+        assert set(price_models.FEE_MODELS) == words.FEE_MODELS
+        assert set(price_models.MODEL_RULES) == set(words.TERMS)
+        for model, rule in price_models.MODEL_RULES.items():
+            assert rule.required == words.REQUIRED_TERMS[model]
+            assert {"up_to", *rule.tier_keys} == words.TIER_KEYS.get(model, {"up_to"})
+            for is_usage in (False, True):
+                assert rule.list_keys(is_usage=is_usage) == words.list_terms(model, is_usage=is_usage)
+
+    @given(documents())
+    @settings(max_examples=60)
+    def test_every_valid_document_is_accepted(self, document: dict[str, Any]) -> None:
+        assert check(document) == []
+
+    @pytest.mark.parametrize(("name", "change"), [row[:2] for row in MISTAKES], ids=[row[0] for row in MISTAKES])
+    def test_nothing_is_found_that_the_server_does_not_find(self, name: str, change: Change) -> None:
+        document = make_document()
+        change(document)
+        found = {pointer for pointer, _ in check_exactly(document)}
+        assert found <= {finding.pointer for finding in validate_document(document)}
+
+    @pytest.mark.parametrize(
+        ("price", "expected"), [row[1:] for row in PRICE_MISTAKES], ids=[row[0] for row in PRICE_MISTAKES]
+    )
+    def test_prices_are_judged_alike(self, price: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+        found = {(pointer.removeprefix("/plans/0/prices/1"), code) for pointer, code in check(make_priced(FEE, price))}
+        assert found <= set(expected)
+        assert found or {code for _, code in expected} <= LEFT_TO_THE_SERVER
+
+    @pytest.mark.parametrize(
+        ("price", "expected"), [row[1:] for row in FEE_MISTAKES], ids=[row[0] for row in FEE_MISTAKES]
+    )
+    def test_fees_are_judged_alike(self, price: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+        found = [(pointer.removeprefix("/plans/0/prices/0"), code) for pointer, code in check(make_priced(price))]
+        assert found == expected

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from catalog.data import read_default
 from tests.billing_client.conftest import SERVICE_TOKEN, Billing
 from tests.billing_client.service import Service, problem
 
@@ -34,6 +36,14 @@ class TestCatalogTemplate:
         plans = {plan["id"] for plan in billing("operator", "catalog", "template").data["plans"]}
         assert plans == {"llm-basic", "llm-pro", "containers-starter", "containers-team"}
         assert service.requests == []
+
+    def test_the_default_catalog_is_one_of_them(self, billing: Billing) -> None:
+        assert billing("operator", "catalog", "template", "--name=default").data == read_default()
+
+    @pytest.mark.parametrize("name", ["llm", "containers", "usage"])
+    def test_others_are_printed_by_name(self, billing: Billing, name: str) -> None:
+        plans = billing("operator", "catalog", "template", f"--name={name}").data["plans"]
+        assert all(plan["id"].startswith(name if name != "usage" else "llm-payg") for plan in plans)
 
     def test_others_are_named(self, billing: Billing) -> None:
         outcome = billing("operator", "catalog", "template", "--name=gold")
@@ -62,7 +72,11 @@ class TestCatalogPut:
     def test_a_dry_run_shows_the_difference(self, billing: Billing, service: Service, template: Path) -> None:
         outcome = billing("operator", "catalog", "put", "--file", str(template), "--dry-run", "--format=csv")
         assert service.requests[0].query == {"dry_run": "true"}
-        assert outcome.out.splitlines() == ["change,kind,id", "added,plans,llm-pro", "changed,plans,llm-basic"]
+        assert outcome.out.splitlines() == [
+            "change,kind,id,what,old,new",
+            "added,plans,llm-pro,,,",
+            "changed,plans,llm-basic,,,",
+        ]
 
     def test_a_secret_never_leaves_the_machine(self, billing: Billing, service: Service, tmp_path: Path) -> None:
         path = tmp_path / "c.json"
@@ -122,6 +136,62 @@ class TestCatalogPut:
         outcome = billing("operator", "catalog", "validate", "--file", str(template))
         assert (outcome.code, outcome.out) == (0, "The catalog is valid\n")
         assert service.requests == []
+
+
+class TestCatalogRevisions:
+    def test_are_listed(self, billing: Billing, service: Service) -> None:
+        outcome = billing("operator", "catalog", "revisions", "--format=csv")
+        assert outcome.out.splitlines() == [
+            "revision,active,published_at,published_by,reason",
+            "7,yes,2023-11-01T00:00:00Z,token:ci,",
+            "6,,2023-11-01T00:00:00Z,token:ci,spring",
+        ]
+        assert service.requests[0].query == {"limit": "20"}
+
+    def test_tell_that_there_are_more(self, billing: Billing) -> None:
+        assert "older ones" in billing("operator", "catalog", "revisions", "--limit", "1").out
+
+    def test_are_compared_value_by_value(self, billing: Billing, service: Service) -> None:
+        outcome = billing("operator", "catalog", "compare", "--from", "6", "--to", "7")
+        assert service.requests[0].query == {"from": "6", "to": "7"}
+        lines = [re.split(r"  +", line) for line in outcome.out.splitlines()[2:]]
+        assert lines == [
+            ["added", "plans", "max"],
+            ["changed", "plans", "pro", "price usd:month:api tier 2 up to 10,000", "0.8", "0.7"],
+            ["changed", "plans", "pro", "price eur:month", '{"currency": "eur"}'],
+        ]
+
+    def test_that_say_the_same_are_told(self, billing: Billing) -> None:
+        outcome = billing("operator", "catalog", "compare", "--from", "7")
+        assert outcome.out == "Revisions 7 and 7 say the same\n"
+
+
+class TestCatalogRollback:
+    def test_publishes_an_older_revision(self, billing: Billing, service: Service) -> None:
+        outcome = billing("operator", "catalog", "rollback", "3", "--reason", "too dear", "--if-match", "6")
+        assert outcome.code == 0, outcome.err
+        (request,) = service.requests
+        assert (request.path, request.data) == (
+            "/api/internal/billing/catalog/revisions/3/republish",
+            {"reason": "too dear"},
+        )
+        assert request.headers["if-match"] == '"6"'
+        assert outcome.out.splitlines()[2].split() == ["7", "0", "2", "0", "2023-11-01T00:00:00Z"]
+
+    def test_needs_a_reason(self, billing: Billing, service: Service) -> None:
+        assert billing("operator", "catalog", "rollback", "3").code == 2
+        assert billing("operator", "catalog", "rollback", "3", "--reason", " ").code == 2
+        assert service.requests == []
+
+    def test_tells_that_somebody_was_faster(self, billing: Billing) -> None:
+        outcome = billing("operator", "catalog", "rollback", "3", "--reason", "x", "--if-match", "5")
+        assert (outcome.code, outcome.err.splitlines()[0]) == (1, "Error: Revision 6 is active.")
+
+    def test_shows_what_todays_rules_refuse(self, billing: Billing, service: Service) -> None:
+        finding = {"pointer": "/plans/0/prices/1/currency", "code": "currency_mixed", "detail": "No fee in gbp."}
+        service.fail_next(problem(400, "catalog_invalid", "1 finding.", errors=[finding]))
+        outcome = billing("operator", "catalog", "rollback", "3", "--reason", "x")
+        assert "/plans/0/prices/1/currency: No fee in gbp." in outcome.err
 
 
 class TestCatalogGet:
