@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from accounts.models import BILLABLE_STATUSES, CreditLot, Subscription
@@ -19,9 +19,6 @@ from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
 from invoicing.rehearsal.world import Refused, World
 from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run
-
-# Real accounts are due by the wall clock; before anything was ever recorded none of them is.
-_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ def _ring_expiry(world: World) -> list[str]:
     due = CreditLot.objects.filter(account_id__in=world.account_ids, remaining__gt=0, expires_at__lte=world.now)
     if not due.exists():
         return []
-    lots = expire_deposits(at=_LONG_AGO, actor=world.actor).lots
+    lots = expire_deposits(at=world.now, actor=world.actor, org_id=world.org_id).lots
     return [f"deposits expired: {lots}"]
 
 
