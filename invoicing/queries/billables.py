@@ -26,12 +26,17 @@ from catalog.queries.prices import get_price_terms, list_prices_of_versions
 
 @dataclass(frozen=True, slots=True)
 class DueBoundary:
-    """Boundary `number`: the period it closes (none at the first) and the one it opens (none at the end)."""
+    """
+    Boundary `number`: the period it closes (none at the first) and the one it opens (none at the end).
+
+    `next_number` is the boundary after it.
+    """
 
     subscription: Subscription
     number: int
     closing: Period | None
     opening: Period | None
+    next_number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import cast
 
 from accounts.models import Subscription, SubscriptionItem, SubscriptionStatus
 from billing_site.kernel.money import RoundingMode
-from billing_site.kernel.periods import billing_period
+from billing_site.kernel.periods import Period, billing_period
 from catalog.pricing.usage import Usage
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource
 from invoicing.models import Seller
@@ -30,12 +30,27 @@ def get_due_boundary(subscription: Subscription, *, now: datetime) -> DueBoundar
 
 
 def get_boundary(subscription: Subscription) -> DueBoundary:
-    """Return the next boundary of `subscription`, due or not. At the first one of a trial nothing is closed."""
-    number, zone, interval = subscription.next_boundary, subscription.zone, subscription.billing_interval
-    closing = billing_period(subscription.anchor_date, interval, number - 1, zone) if number > 0 else None
+    """
+    Return the next boundary of `subscription`, due or not. At the first one of a trial nothing is closed.
+
+    A day that a zone skipped (Samoa had no 30 December 2011) is a period without time: nobody is billed for it.
+    """
+    number = subscription.next_boundary
+    before = number - 1
+    while before >= 0 and not _get_period(subscription, before).duration:
+        before -= 1
+    closing = _get_period(subscription, before) if before >= 0 else None
     ends = subscription.cancel_at_period_end and subscription.status != SubscriptionStatus.TRIALING and number > 0
-    opening = None if ends else billing_period(subscription.anchor_date, interval, number, zone)
-    return DueBoundary(subscription, number, closing, opening)
+    if ends:
+        return DueBoundary(subscription, number, closing, None, number + 1)
+    after = number
+    while not (opening := _get_period(subscription, after)).duration:
+        after += 1
+    return DueBoundary(subscription, number, closing, opening, after + 1)
+
+
+def _get_period(subscription: Subscription, number: int) -> Period:
+    return billing_period(subscription.anchor_date, subscription.billing_interval, number, subscription.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +137,6 @@ def settle_boundary(boundary: DueBoundary) -> bool:
         subscription.pending_plan_version = None
     subscription.current_period_start = boundary.opening.start
     subscription.current_period_end = boundary.opening.end
-    subscription.next_boundary = boundary.number + 1
+    subscription.next_boundary = boundary.next_number
     subscription.next_billing_at = boundary.opening.end
     return True
