@@ -141,7 +141,7 @@ class CouponAdmin(OnceAdmin):
     def save_with_service(self, request: HttpRequest, form: ModelForm[Coupon], change: bool) -> Coupon:
         values = form.cleaned_data
         return create_coupon(
-            org_id=values["org_id"].strip(),
+            org_id=values["org_id"],
             code=values["code"],
             description=values["description"],
             discount_type=values["discount_type"],

@@ -28,6 +28,10 @@ class OnceForm(BaseForm):
         label="Organization", max_length=100, initial=DEFAULT_ORG, widget=UnfoldAdminTextInputWidget()
     )
 
+    def clean_org_id(self) -> str:
+        """Organizations are written in lower case."""
+        return str(self.cleaned_data["org_id"]).strip().lower()
+
     def _get_validation_exclusions(self) -> set[str]:
         return {field.name for field in self._meta.model._meta.get_fields()}
 

@@ -171,7 +171,7 @@ class PricingRuleAdmin(OnceAdmin):
     def save_with_service(self, request: HttpRequest, form: ModelForm[PricingRule], change: bool) -> PricingRule:
         values = form.cleaned_data
         return create_pricing_rule(
-            org_id=values["org_id"].strip(),
+            org_id=values["org_id"],
             meter=values["meter"].public_id,
             plan_key=values["plan_key"],
             model=values["model"],

@@ -125,7 +125,7 @@ class TaxRateAdmin(OnceAdmin):
         values = dict(form.cleaned_data)
         percent: Decimal = values.pop("rate")
         return create_tax_rate(
-            **{**values, "org_id": values["org_id"].strip()},
+            **values,
             rate=percent.scaleb(-2),
             at=clock.now(),
             actor=staff_actor(request),

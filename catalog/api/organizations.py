@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +30,6 @@ class OfferedCatalog:
     """The published catalog a caller is shown. `state` changes with every answer that may be made from it."""
 
     owner: str
-    revision_id: uuid.UUID
     state: str
 
 
@@ -51,7 +49,7 @@ def find_offered_catalog(principal: Principal) -> OfferedCatalog | None:
         return None
     withheld = "\n".join(revision.withheld)
     suffix = f"-{hashlib.sha256(withheld.encode()).hexdigest()[:16]}" if withheld else ""
-    return OfferedCatalog(revision.org_id, revision.pk, f"{revision.org_id}-{revision.revision}{suffix}")
+    return OfferedCatalog(revision.org_id, f"{revision.public_id}{suffix}")
 
 
 def _list_orgs(principal: Principal) -> Any:

@@ -21,6 +21,7 @@ from billing_site.kernel.locks import acquire_lock
 from billing_site.platform.services import events
 from catalog.models import Coupon, DiscountType, Plan
 from catalog.models.coupon import CODE_PATTERN
+from catalog.pricing.terms import to_text
 from catalog.queries.coupons import find_coupon, normalise_code
 from catalog.queries.plans import PlanNotFound
 from catalog.queries.references import require_unused
@@ -138,18 +139,19 @@ def _check_terms(coupon: Coupon, checks: FieldChecks) -> None:
 
 
 def _set_value(coupon: Coupon, value: Decimal, currency: str, checks: FieldChecks) -> None:
+    is_exact = checks.check_decimal("/discount_value", value)
     if coupon.discount_type not in DiscountType.values:
         checks.add("/discount_type", "invalid_choice", f"One of: {', '.join(DiscountType.values)}.")
     elif coupon.discount_type == DiscountType.PERCENTAGE:
         coupon.percent_off = value
-        if not 0 < value <= _MAX_PERCENT:
+        if is_exact and not 0 < value <= _MAX_PERCENT:
             checks.add("/discount_value", "out_of_range", "A percentage is above 0 and at most 100.")
         if currency.strip():
             checks.add("/currency", "not_allowed", "A percentage has no currency.")
     else:
-        if value != value.to_integral_value() or not 0 < value <= _MAX_AMOUNT:
+        if is_exact and (value != value.to_integral_value() or not 0 < value <= _MAX_AMOUNT):
             checks.add("/discount_value", "out_of_range", "An amount is a whole number of minor units above zero.")
-        else:
+        elif is_exact:
             coupon.amount_off = int(value)
         if currency.strip():
             coupon.currency = checks.read_currency("currency", currency)
@@ -189,7 +191,7 @@ def _emit(
         "org_id": coupon.org_id,
         "code": coupon.code,
         "discount_type": coupon.discount_type,
-        "discount_value": coupon.discount_value.normalize(),
+        "discount_value": to_text(coupon.discount_value),
         "currency": coupon.currency,
         "max_redemptions": coupon.max_redemptions,
         "redemption_count": coupon.redemption_count,

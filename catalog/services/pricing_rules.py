@@ -27,7 +27,6 @@ from catalog.services.checks import FieldChecks
 
 MAX_TIERS: Final = 100
 _MAX_FLAT: Final = 2**63 - 1
-_WHOLE_DIGITS: Final = 26  # numeric(38, 12)
 
 
 class RuleExists(DomainError):
@@ -141,8 +140,8 @@ def _check_price(
         checks.add("/tiers", "required", f"The model {model} needs tiers.")
     elif len(tiers) > MAX_TIERS:
         checks.add("/tiers", "too_many", f"At most {MAX_TIERS} tiers.")
-    else:
-        _check_tiers(tiers, checks)
+    elif not _check_tiers(tiers, checks):
+        return []
     return [
         {
             "up_to": to_text(tier.up_to) if tier.up_to else None,
@@ -153,29 +152,34 @@ def _check_price(
     ]
 
 
-def _check_tiers(tiers: Sequence[RuleTier], checks: FieldChecks) -> None:
-    bound = Decimal(0)
+def _check_tiers(tiers: Sequence[RuleTier], checks: FieldChecks) -> bool:
+    """Report what is wrong with tiers; tell whether all their numbers can be kept."""
+    bound, can_be_kept = Decimal(0), True
     for index, tier in enumerate(tiers):
         pointer = f"/tiers/{index}"
-        _check_amount(f"{pointer}/price", tier.price, checks)
+        can_be_kept &= _check_amount(f"{pointer}/price", tier.price, checks)
         if not 0 <= tier.flat <= _MAX_FLAT:
-            checks.add(f"{pointer}/flat", "negative", "A flat amount is zero or more.")
+            checks.add(f"{pointer}/flat", "out_of_range", "A flat amount is zero or more whole minor units.")
         is_last = index == len(tiers) - 1
-        if not tier.up_to:
+        if tier.up_to is not None and not checks.check_decimal(f"{pointer}/up_to", tier.up_to):
+            can_be_kept = False
+        elif not tier.up_to:
             if not is_last:
                 checks.add(f"{pointer}/up_to", "unbounded_not_last", "Only the last tier has no bound.")
         elif tier.up_to <= bound:
             checks.add(f"{pointer}/up_to", "not_ascending", f"The bound must be above {to_text(bound)}.")
-        elif is_last:
-            checks.add(f"{pointer}/up_to", "bounded_last", "The last tier has no bound: leave up_to out.")
-        bound = max(bound, tier.up_to or bound)
+        else:
+            bound = tier.up_to
+            if is_last:
+                checks.add(f"{pointer}/up_to", "bounded_last", "The last tier has no bound: leave up_to out.")
+    return can_be_kept
 
 
-def _check_amount(pointer: str, amount: Decimal, checks: FieldChecks) -> None:
-    if amount < 0:
+def _check_amount(pointer: str, amount: Decimal, checks: FieldChecks) -> bool:
+    can_be_kept = checks.check_decimal(pointer, amount)
+    if can_be_kept and amount < 0:
         checks.add(pointer, "negative", "A price cannot be negative.")
-    elif amount and amount.adjusted() >= _WHOLE_DIGITS:
-        checks.add(pointer, "out_of_range", "The price is too large.")
+    return can_be_kept
 
 
 def _emit(
@@ -194,7 +198,7 @@ def _emit(
         "plan_id": rule.plan_key,
         "model": rule.model,
         "currency": rule.currency,
-        "unit_price": None if rule.unit_price is None else rule.unit_price.normalize(),
+        "unit_price": None if rule.unit_price is None else to_text(rule.unit_price),
         "tiers": rule.tiers,
         "valid_from": rule.valid_from,
         "closed_at": rule.closed_at,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -20,11 +20,10 @@ from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.kernel.locks import acquire_lock
 from billing_site.platform.services import events
 from catalog.models import TaxRate
+from catalog.pricing.terms import to_text
 from catalog.queries.references import require_unused
 from catalog.queries.tax_rates import normalise_place
 from catalog.services.checks import FieldChecks
-
-_DECIMALS: Final = 12
 
 
 @transaction.atomic
@@ -67,10 +66,8 @@ def create_tax_rate(
         valid_from=valid_from,
         valid_to=valid_to,
     )
-    if not rate.is_finite() or not 0 <= rate <= 1:
+    if checks.check_decimal("/rate", rate) and not 0 <= rate <= 1:
         checks.add("/rate", "out_of_range", "A rate is a fraction from 0 to 1: 0.19 is 19 %.")
-    elif rate != round(rate, _DECIMALS):
-        checks.add("/rate", "too_precise", f"At most {_DECIMALS} decimals are kept.")
     if not is_country(place):
         checks.add("/country", "invalid", f"{country[:10]!r} is not an ISO 3166-1 alpha-2 country code.")
     if valid_from is not None and valid_to is not None and valid_from > valid_to:
@@ -157,7 +154,7 @@ def _emit(
         account_id=None,
         at=at,
         actor=actor,
-        data={**{name: getattr(rate, name) for name in names}, "rate": rate.rate.normalize(), **dates},
+        data={**{name: getattr(rate, name) for name in names}, "rate": to_text(rate.rate), **dates},
         previous=previous,
         reason=reason,
     )

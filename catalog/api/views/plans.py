@@ -76,7 +76,7 @@ class PlanViewSet(BillingViewSet):
             return build_page(Plan.objects.none(), request, lambda plan: plan)
         page = {name: query_values(request).get(name) for name in ("cursor", "limit")}
         asked = json.dumps([catalog.state, self.principal.audience, query, page], sort_keys=True)
-        key = f"catalog.plans:{catalog.revision_id}:{hashlib.sha256(asked.encode()).hexdigest()}"
+        key = f"catalog.plans:{hashlib.sha256(asked.encode()).hexdigest()}"
         body = cache.get(key)
         if body is None:
             body = self._read_page(request, catalog, query)

@@ -67,6 +67,8 @@ class TestCreateCoupon:
             ({"code": "PRIX-É"}, ("/code", "invalid")),
             ({"discount_value": Decimal(0)}, ("/discount_value", "out_of_range")),
             ({"discount_value": Decimal("100.01")}, ("/discount_value", "out_of_range")),
+            ({"discount_value": Decimal("NaN")}, ("/discount_value", "invalid")),
+            ({"discount_value": Decimal("33.3333333333333")}, ("/discount_value", "too_precise")),
             ({"currency": "usd"}, ("/currency", "not_allowed")),
             ({"discount_type": "credit"}, ("/currency", "required")),
             ({"discount_type": "credit", "currency": "xyz"}, ("/currency", "currency_unsupported")),

@@ -41,6 +41,13 @@ class TestCreatePricingRule:
         assert (event.object_id, event.reason) == (rule.public_id, "list price")
         assert (event.data["event_name"], event.data["plan_id"]) == ("api", "")
 
+    def test_keeps_every_digit(self) -> None:
+        exact = "12345678901234567890123456.123456789012"
+        rule = make_rule("api", exact)
+        rule.refresh_from_db()
+        assert rule.unit_price == Decimal(exact)
+        assert Event.objects.get(type="pricing_rule.created").data["unit_price"] == exact
+
     @pytest.mark.parametrize("model", ["tiered", "volume"])
     def test_stores_tiers_exactly(self, model: str) -> None:
         rule = make_rule("api", None, model=model, tiers=TIERS)
@@ -62,6 +69,17 @@ class TestCreatePricingRule:
             ({"unit_price": None}, ("/unit_price", "required")),
             ({"unit_price": "-1"}, ("/unit_price", "negative")),
             ({"unit_price": "1E+30"}, ("/unit_price", "out_of_range")),
+            ({"unit_price": "0.0000000000001"}, ("/unit_price", "too_precise")),
+            ({"unit_price": "12345678901234567890123456.0000000000001"}, ("/unit_price", "too_precise")),
+            ({"unit_price": "NaN"}, ("/unit_price", "invalid")),
+            (
+                {"model": "volume", "unit_price": None, "tiers": [RuleTier(Decimal("Infinity")), RuleTier(None)]},
+                ("/tiers/0/up_to", "invalid"),
+            ),
+            (
+                {"model": "volume", "unit_price": None, "tiers": [RuleTier(None, Decimal("NaN"))]},
+                ("/tiers/0/price", "invalid"),
+            ),
             ({"tiers": TIERS}, ("/tiers", "not_allowed")),
             ({"model": "stairs"}, ("/model", "invalid_choice")),
             ({"currency": "xyz"}, ("/currency", "currency_unsupported")),
@@ -82,7 +100,7 @@ class TestCreatePricingRule:
             ),
             (
                 {"model": "volume", "unit_price": None, "tiers": [RuleTier(None, flat=-1)]},
-                ("/tiers/0/flat", "negative"),
+                ("/tiers/0/flat", "out_of_range"),
             ),
         ],
     )

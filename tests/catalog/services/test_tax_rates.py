@@ -50,7 +50,7 @@ class TestCreateTaxRate:
             ({"rate": "1.01"}, ("/rate", "out_of_range")),
             ({"rate": "-0.01"}, ("/rate", "out_of_range")),
             ({"rate": "19"}, ("/rate", "out_of_range")),
-            ({"rate": "NaN"}, ("/rate", "out_of_range")),
+            ({"rate": "NaN"}, ("/rate", "invalid")),
             ({"rate": "0.1234567890123"}, ("/rate", "too_precise")),
             ({"country": "XX"}, ("/country", "invalid")),
             ({"country": "EU"}, ("/country", "invalid")),
