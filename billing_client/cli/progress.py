@@ -15,8 +15,8 @@ SECONDS_BETWEEN_LINES = 5.0
 _PHASES = {"check": "Checking", "send": "Sending"}
 
 
-class ImportProgress:
-    """Shows the two phases of an import on stderr."""
+class TaskProgress:
+    """Shows the phases of a task on stderr."""
 
     def __init__(self, output: Output, name: str) -> None:
         self._output = output
@@ -50,15 +50,15 @@ class ImportProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self, phase: str, total: int) -> None:
-        """Start a phase with `total` steps; 0 where the number is not known."""
-        self._phase, self._total = _PHASES[phase], total
+    def begin(self, phase: str, total: int, unit: str = "events") -> None:
+        """Start a phase (`Sending`) with `total` steps; 0 where the number is not known."""
+        self._phase, self._total = phase, total
         if self._bar is not None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task(f"{self._phase} {self._name}", total=total or None)
         else:
-            steps = f": {total:,} events" if total else ""
+            steps = f": {total:,} {unit}" if total else ""
             self._output.say(f"{self._phase} {self._name}{steps}")
 
     def advance(self, done: int) -> None:
@@ -75,3 +75,11 @@ class ImportProgress:
             self._bar.console.print(message, highlight=False, markup=False)
         else:
             self._output.say(message)
+
+
+class ImportProgress(TaskProgress):
+    """The two phases of an import, by their names: `check` and `send`."""
+
+    def begin(self, phase: str, total: int, unit: str = "events") -> None:
+        """Start a phase; see `TaskProgress`."""
+        super().begin(_PHASES[phase], total, unit)

@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from billing_client.cli.commands import operator_catalog, operator_cycle, operator_invoice, operator_stripe
+from billing_client.cli.commands import (
+    operator_catalog,
+    operator_cycle,
+    operator_impact,
+    operator_invoice,
+    operator_moves,
+    operator_prices,
+    operator_stripe,
+)
 from billing_client.cli.commands.shared import show_money
 from billing_client.cli.failures import misuse
 from billing_client.cli.output import Document, Table
@@ -16,6 +24,9 @@ from billing_client.money import parse_major
 
 app = make_app()
 app.add_typer(operator_catalog.app, name="catalog", help="The catalog: products, plans, prices, meters, quotas.")
+operator_catalog.app.command("impact")(operator_impact.show_impact)
+app.add_typer(operator_moves.app, name="plan", help="Running subscriptions and the versions of their plan.")
+app.add_typer(operator_prices.app, name="price", help="Prices negotiated with single accounts.")
 app.add_typer(operator_cycle.app, name="cycle", help="Billing cycles: issue what is due.")
 app.add_typer(operator_invoice.app, name="invoice", help="Finalize and void invoices.")
 app.add_typer(operator_stripe.app, name="stripe", help="The payment provider: test the key, synchronise the catalog.")
