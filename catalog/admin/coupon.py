@@ -14,6 +14,7 @@ from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
@@ -37,6 +38,7 @@ class CouponForm(OnceForm):
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "LAUNCH2026"}),
         help_text="3 to 64 letters, digits or dashes; kept in upper case.",
     )
+    description = forms.CharField(required=False, max_length=5000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
     discount_type = forms.ChoiceField(choices=DiscountType.choices, widget=UnfoldAdminSelectWidget())
     discount_value = forms.CharField(
         label="Value",
@@ -63,7 +65,7 @@ class CouponForm(OnceForm):
 
     class Meta:
         model = Coupon
-        fields = ("org_id", "code", "description", "discount_type", "starts_at", "expires_at")
+        fields = ("org_id", "code", "discount_type", "starts_at", "expires_at")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -94,11 +96,12 @@ class CouponAdmin(OnceAdmin):
             {
                 "fields": (
                     ("code", "org_id"),
+                    ("discount_type", "currency"),
+                    ("discount_value", "duration_months"),
+                    ("max_redemptions", "applicable_plan_ids"),
+                    "starts_at",
+                    "expires_at",
                     "description",
-                    ("discount_type", "discount_value", "currency"),
-                    ("duration_months", "max_redemptions"),
-                    ("starts_at", "expires_at"),
-                    "applicable_plan_ids",
                 )
             },
         ),

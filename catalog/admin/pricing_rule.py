@@ -57,9 +57,7 @@ class TiersField(forms.CharField):
 class PricingRuleForm(OnceForm):
     """A rule; prices are minor units, as in the catalog document."""
 
-    plan_key = forms.ChoiceField(
-        label="Plan", required=False, choices=(), widget=UnfoldAdminSelect2Widget(), help_text="None: every plan."
-    )
+    plan_key = forms.ChoiceField(label="Plan", required=False, choices=(), widget=UnfoldAdminSelect2Widget())
     currency = forms.ChoiceField(choices=(), initial="usd", widget=UnfoldAdminSelectWidget())
     unit_price = forms.DecimalField(
         label="Unit price",
@@ -104,7 +102,7 @@ class PricingRuleAdmin(OnceAdmin):
     """Periods are rated with a rule, so it never changes: close it and add the new one."""
 
     form = PricingRuleForm
-    nav_icon = "sell"
+    nav_icon = "price_check"
     nav_order = 66
     empty_title = "No pricing rule yet"
     empty_text = "A rule prices a meter that no plan prices itself: for one plan, or for every plan."

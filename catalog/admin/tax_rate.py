@@ -25,7 +25,8 @@ from catalog.services.tax_rates import create_tax_rate, delete_tax_rate, end_tax
 
 def _name_countries() -> list[tuple[str, str]]:
     names = Locale.parse("en").territories
-    return sorted(((code, f"{names[code]} ({code})") for code in list_countries()), key=lambda choice: choice[1])
+    named = sorted(((code, f"{names[code]} ({code})") for code in list_countries()), key=lambda choice: choice[1])
+    return [("", "–"), *named]
 
 
 class TaxRateForm(OnceForm):
@@ -94,8 +95,10 @@ class TaxRateAdmin(OnceAdmin):
                     ("name", "code"),
                     ("country", "state"),
                     ("rate", "org_id"),
-                    ("inclusive", "combinable", "is_default"),
                     ("valid_from", "valid_to"),
+                    "inclusive",
+                    "combinable",
+                    "is_default",
                 )
             },
         ),
