@@ -15,6 +15,9 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-plan-moves": {"task": "invoicing.sweep_plan_moves", "schedule": timedelta(minutes=1)},
     "sweep-invoice-documents": {"task": "invoicing.sweep_invoice_documents", "schedule": timedelta(minutes=1)},
     "expire-deposits": {"task": "accounts.expire_deposits", "schedule": timedelta(hours=1)},
+    "renew-credit-grants": {"task": "accounts.renew_credit_grants", "schedule": timedelta(minutes=5)},
+    "expire-credit-grants": {"task": "accounts.expire_credit_grants", "schedule": timedelta(hours=1)},
+    "expire-holds": {"task": "accounts.expire_holds", "schedule": timedelta(minutes=5)},
     "expire-approvals": {"task": "platform.expire_approvals", "schedule": timedelta(minutes=5)},
     "expire-idempotency-keys": {"task": "platform.expire_idempotency_keys", "schedule": timedelta(hours=1)},
 }

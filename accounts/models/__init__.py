@@ -9,12 +9,15 @@ from accounts.models.account import (
     TestClock,
     Tier,
 )
+from accounts.models.credit_grant import CreditBurn, CreditGrant, CreditGrantMeter
+from accounts.models.hold import Hold, HoldStatus
 from accounts.models.ledger import (
     CreditLot,
     LedgerAccount,
     LedgerEntry,
     LedgerKind,
     LedgerType,
+    LotTaking,
     Posting,
 )
 from accounts.models.price_override import PriceOverride
@@ -35,11 +38,17 @@ __all__ = [
     "AccountStatus",
     "BillingMode",
     "CollectionMethod",
+    "CreditBurn",
+    "CreditGrant",
+    "CreditGrantMeter",
     "CreditLot",
+    "Hold",
+    "HoldStatus",
     "LedgerAccount",
     "LedgerEntry",
     "LedgerKind",
     "LedgerType",
+    "LotTaking",
     "Member",
     "MemberRole",
     "Posting",

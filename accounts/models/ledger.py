@@ -24,9 +24,10 @@ class LedgerKind(models.TextChoices):
     TAX = "tax"
     PROMOTIONS = "promotions"
     DISPUTES_HELD = "disputes_held"
+    CREDIT_GRANTS = "credit_grants"
 
 
-ACCOUNT_KINDS = ("prepaid", "invoice_credit", "settlement", "receivable")
+ACCOUNT_KINDS = ("prepaid", "invoice_credit", "settlement", "receivable", "credit_grants")
 
 
 class LedgerType(models.TextChoices):
@@ -47,6 +48,7 @@ LEDGER_TYPES: dict[str, str] = {
     "tax": "liability",
     "promotions": "expense",
     "disputes_held": "asset",
+    "credit_grants": "liability",
 }
 
 
@@ -109,6 +111,10 @@ class LedgerEntry(Identified):
         verbose_name_plural = "ledger entries"
         ordering = ["-id"]
         indexes = [models.Index(fields=["account", "-id"], name="ledger_entries_of_account")]  # transaction list
+        permissions = [
+            ("approve_deposit", "Can approve deposits above the limit"),
+            ("approve_adjustment", "Can approve adjustments above the limit"),
+        ]
         triggers = [*append_only_triggers("ledger_entries"), *ENTRY_TRIGGERS]
 
     def __str__(self) -> str:
@@ -140,7 +146,7 @@ class CreditLot(Identified):
     """
     A deposit that is spent by earliest end date and, when it has one, expires with what is left.
 
-    `amount` and `remaining` are minor units of `currency`.
+    `amount` and `remaining` are minor units of `currency`; `remaining` is `amount` less the sum of its takings.
     """
 
     id_prefix = "lot"
@@ -177,3 +183,29 @@ class CreditLot(Identified):
 
     def __str__(self) -> str:
         return f"{self.remaining} of {self.amount} {self.currency}"
+
+
+class LotTaking(Identified):
+    """
+    What an entry took from a lot, minor units: spending, expiry, or a debt the deposit paid off.
+
+    Below zero where a correction gave money back. Kept as written, so that what is left of a lot can be proven.
+    """
+
+    id_prefix = "tak"
+
+    lot = models.ForeignKey(CreditLot, on_delete=models.PROTECT, related_name="takings")
+    entry = models.ForeignKey(LedgerEntry, on_delete=models.PROTECT, related_name="takings")
+    amount = models.BigIntegerField()
+
+    class Meta:
+        db_table = "credit_lot_takings"
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(amount=0), name="credit_lot_takings_amount_not_zero"),
+            models.UniqueConstraint(fields=["lot", "entry"], name="credit_lot_takings_once"),
+        ]
+        triggers = append_only_triggers("credit_lot_takings")
+
+    def __str__(self) -> str:
+        return f"{self.amount} of {self.lot_id}"

@@ -101,3 +101,31 @@ def kept_triggers(table: str, *columns: str) -> list[pgtrigger.Trigger]:
             func=refusal,
         ),
     ]
+
+
+def hold_triggers() -> list[pgtrigger.Trigger]:
+    """
+    Return triggers for holds: rows are kept, begin pending, and end once; what was held never changes.
+
+    An end that is not the first raises SQLSTATE 23001 with constraint `holds_final`.
+    """
+    final = _refuse("format('hold %s: %s is final', OLD.id, OLD.status)", "holds", "holds_final", "restrict_violation")
+    begins = _refuse("'a hold begins pending'", "holds", "holds_begin_pending")
+    fixed = ("id", "account_id", "key", "currency", "amount", "livemode", "created_at", "expires_at")
+    return [
+        *kept_triggers("holds", *fixed),
+        StrictTrigger(
+            name="hold_begins_pending",
+            when=pgtrigger.Before,
+            operation=pgtrigger.Insert,
+            level=pgtrigger.Row,
+            func=f"IF NEW.status <> 'pending' THEN {begins} END IF; RETURN NEW;",
+        ),
+        StrictTrigger(
+            name="hold_ends_once",
+            when=pgtrigger.Before,
+            operation=pgtrigger.Update,
+            level=pgtrigger.Row,
+            func=f"IF OLD.status <> 'pending' THEN {final} END IF; RETURN NEW;",
+        ),
+    ]

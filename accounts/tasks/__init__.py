@@ -1,5 +1,7 @@
 """Celery tasks of accounts; imported here so that the worker finds them."""
 
+from accounts.tasks.credit_grants import expire_credit_grants, renew_credit_grants
 from accounts.tasks.deposits import expire_deposits
+from accounts.tasks.holds import expire_holds
 
-__all__ = ["expire_deposits"]
+__all__ = ["expire_credit_grants", "expire_deposits", "expire_holds", "renew_credit_grants"]

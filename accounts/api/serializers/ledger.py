@@ -54,15 +54,15 @@ class BalanceAllSerializer(serializers.Serializer[dict[str, Any]]):
 
 
 class TransactionSerializer(serializers.Serializer[Movement]):
-    id = serializers.CharField(source="entry.public_id")
+    id = serializers.CharField()
     type = serializers.ChoiceField(choices=MOVEMENT_TYPES)
     amount = MoneyField()
     currency = serializers.CharField()
-    tags = serializers.CharField(source="entry.tags")
-    notes = serializers.CharField(source="entry.description")
-    metadata = MetadataField(source="entry.metadata")
+    tags = serializers.CharField()
+    notes = serializers.CharField()
+    metadata = MetadataField()
     created_at = TimestampField()
-    expires_at = TimestampField(source="entry.expires_at", allow_null=True)
+    expires_at = TimestampField(allow_null=True, help_text="When a deposit lapses or a hold ends.")
 
 
 class TransactionPageSerializer(serializers.Serializer[dict[str, Any]]):

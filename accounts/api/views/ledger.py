@@ -52,7 +52,7 @@ class BalanceView(_AccountView):
         """Prepaid balance of an account in one currency."""
         query = query_serializer(BalanceQuery, request)
         account = self.get_account(request)
-        balance = get_balance(account_id=account.pk, currency=query["currency"])
+        balance = get_balance(account_id=account.pk, currency=query["currency"], at=clock.now(account))
         shown = CurrencyBalanceSerializer(balance).data
         return Response({"account_id": account.public_id, **shown})
 
@@ -67,7 +67,7 @@ class BalanceAllView(_AccountView):
         """Prepaid balance of an account in every currency it ever held."""
         query_serializer(BalanceAllQuery, request)
         account = self.get_account(request)
-        balances = list_balances(account_id=account.pk)
+        balances = list_balances(account_id=account.pk, at=clock.now(account))
         return Response(BalanceAllSerializer({"account_id": account.public_id, "balances": balances}).data)
 
 

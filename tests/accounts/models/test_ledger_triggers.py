@@ -122,7 +122,7 @@ KEPT = [
     ("ledger_accounts", "UPDATE ledger_accounts SET currency = 'eur'"),
     ("ledger_accounts", "UPDATE ledger_accounts SET kind = 'fees' WHERE kind = 'cash'"),
     ("credit_lots", "DELETE FROM credit_lots"),
-    ("credit_lots", "TRUNCATE credit_lots"),
+    ("credit_lots", "TRUNCATE credit_lots CASCADE"),
     ("credit_lots", "UPDATE credit_lots SET amount = amount + 1"),
 ]
 

@@ -12,6 +12,7 @@ from accounts.queries.ledger import get_balance, list_movements
 from accounts.queries.proof import prove_ledger
 from accounts.services.accounts import update_account
 from accounts.services.deposits import deposit, expire_deposits
+from accounts.services.spending import spend_prepaid
 from accounts.services.test_clocks import advance_test_clock, create_test_clock
 from accounts.tasks.deposits import expire_deposits as expire_task
 from billing_site.kernel.errors import AmountNotPositive, CurrencyUnsupported, InvalidState, ValidationFailed
@@ -104,11 +105,12 @@ class TestExpireDeposits:
         account = make_account()
         entry = give(account, 1000, expires_in=10)
         give(account, 50)
-        CreditLot.objects.filter(entry=entry).update(remaining=300)  # 700 were spent
+        spend_prepaid(account=account, amount=700, currency="usd", key="usage:1", at=AT, actor=ACTOR)
+        assert CreditLot.objects.get(entry=entry).remaining == 300
         assert expire_deposits(at=AT + timedelta(days=10)).lots == 1
-        assert get_balance(account_id=account.pk, currency="usd").balance == 750  # 1000 + 50 - 300
+        assert get_balance(account_id=account.pk, currency="usd").balance == 50  # 1000 + 50 - 700 - 300
         newest = list_movements(account=account).movements[0]
-        assert (newest.type, newest.amount, newest.entry.tags) == ("withdraw", 300, "expired")
+        assert (newest.type, newest.amount, newest.tags) == ("withdraw", 300, "expired")
         assert platform("promotions") == -300
         assert prove_ledger().holds
 
