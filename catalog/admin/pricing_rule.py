@@ -199,7 +199,7 @@ class PricingRuleAdmin(OnceAdmin):
         return badge("in force", "good") if rule.is_open else badge("closed")
 
     @service_action(
-        description="Close",
+        description="Close the rule",
         permission="catalog.close_pricingrule",
         effect="It ends now: periods that begin later are no longer priced by it. What was rated keeps its price.",
         allowed=lambda rule: rule.is_open,
