@@ -6,8 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.api.serializers.strict import StrictSerializer
 from accounts.models import Account, AccountStatus, Member, MemberRole, Tier
+from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import CurrencyField, MetadataField, TimestampField
 
 

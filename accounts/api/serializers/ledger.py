@@ -6,9 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.api.serializers.strict import StrictSerializer
 from accounts.models import LedgerEntry
 from accounts.queries.ledger import Balance, Movement
+from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import (
     AccountRefField,
     CurrencyField,

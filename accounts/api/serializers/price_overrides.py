@@ -6,9 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.api.serializers.strict import StrictSerializer
 from accounts.models import PriceOverride
 from accounts.services.price_overrides import describe_override
+from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import TimestampField
 
 

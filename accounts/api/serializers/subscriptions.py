@@ -9,7 +9,6 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from accounts.api.serializers.ledger import ACCOUNT_HELP
-from accounts.api.serializers.strict import StrictSerializer
 from accounts.models import (
     CollectionMethod,
     ProviderType,
@@ -17,6 +16,7 @@ from accounts.models import (
     SubscriptionItem,
     SubscriptionStatus,
 )
+from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import AccountRefField, CurrencyField, MetadataField, MoneyField, TimestampField
 from billing_site.api.params import ACCOUNT_SYNONYMS
 from billing_site.kernel.money import round_to_minor
