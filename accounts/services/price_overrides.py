@@ -68,7 +68,7 @@ def set_price_override(
         account=account,
         lookup_key=lookup_key,
         model=terms.model,
-        unit_amount=None if "unit_amount" not in price else terms.unit_amount,
+        unit_amount=None if price.get("unit_amount") is None else terms.unit_amount,
         options=terms.options.as_dict(),
         effective_from=effective_from,
         effective_until=effective_until,
@@ -161,6 +161,8 @@ def _read_terms(price: Mapping[str, Any], base: Price, *, reason: str) -> PriceT
     if base.meter is not None:
         whole["meter"] = base.meter.event_name
     else:
+        # What says nothing of its model is read by its amount, and a fee written as text would pass for usage.
+        whole.setdefault("model", "flat")
         for key in [key for key in USAGE_TERMS if key in given]:
             findings.add(f"/price/{key}", "key_not_in_model", "This belongs to prices of usage; the plan's is a fee.")
         if str(given.get("model", "flat")) not in FEE_MODELS:

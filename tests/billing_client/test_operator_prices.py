@@ -45,6 +45,11 @@ class TestSet:
         }
         assert 'per_unit 0.00004 {"minimum_amount": "500"}' in outcome.out
 
+    def test_sends_whole_amounts_as_numbers(self, billing: Billing, service: Service) -> None:
+        service.fail_next(Reply(201, AGREED), path="price-overrides")
+        assert billing(*SET, "--unit-amount=2900").code == 0
+        assert service.requests[0].data["price"] == {"unit_amount": 2900}
+
     def test_reads_tiers_from_a_file_exactly(self, billing: Billing, service: Service, tmp_path: Path) -> None:
         path = tmp_path / "price.json"
         path.write_text('{"tiers": [{"up_to": null, "unit_amount": 0.000010}]}')

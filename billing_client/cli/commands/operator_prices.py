@@ -60,7 +60,10 @@ def set_override(
     session = Session.of(context)
     account = session.require_account()
     price = _read_price(file)
-    price.update({name: value for name, value in (("unit_amount", unit_amount), ("model", model)) if value})
+    if unit_amount:  # a document writes whole amounts as numbers, fractions as text
+        price["unit_amount"] = int(unit_amount) if unit_amount.isascii() and unit_amount.isdigit() else unit_amount
+    if model:
+        price["model"] = model
     if not price:
         raise misuse("--unit-amount or --file is required")
     body: dict[str, Any] = {"lookup_key": lookup_key, "price": price, "reason": reason}

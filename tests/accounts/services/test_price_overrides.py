@@ -53,9 +53,19 @@ class TestSetPriceOverride:
         assert row.unit_amount is None
         assert row.options == {"tiers": [{"up_to": "1000"}, {"up_to": None, "unit_amount": "0.00004"}]}
 
+    def test_takes_a_fee_as_flat_and_in_whole_minor_units(self, account: Account) -> None:
+        row = agree(account, lookup_key="pro:usd:month", price={"unit_amount": 900})
+        assert (row.model, row.unit_amount) == ("flat", Decimal(900))
+
+    def test_takes_no_amount_for_none(self, account: Account) -> None:
+        tiers = [{"up_to": None, "unit_amount": "1"}]
+        row = agree(account, price={"model": "graduated", "unit_amount": None, "tiers": tiers})
+        assert row.unit_amount is None
+
     @pytest.mark.parametrize(
         ("changes", "pointer", "code"),
         [
+            ({"lookup_key": "pro:usd:month", "price": {"unit_amount": "12.5"}}, "/price/unit_amount", "not_an_integer"),
             ({"lookup_key": "pro:usd:month:nothing"}, "/lookup_key", "not_found"),
             ({"reason": " "}, "/reason", "blank"),
             ({"price": {"model": "per_unit"}}, "/price/unit_amount", "required"),
