@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from accounts.models import LedgerAccount, LedgerEntry, Posting
+from accounts.models import CreditGrant, LedgerAccount, LedgerEntry, Posting
 from billing_site.kernel.ids import encode_id
 from billing_site.kernel.money import format_decimal
 
@@ -58,6 +58,20 @@ _WRONG_BALANCE = """
     ) AS total ON total.ledger_account_id = pot.id
     WHERE pot.balance <> coalesce(total.amount, 0) ORDER BY pot.id LIMIT 1
 """
+_WRONG_GRANT = """
+    SELECT credit.id, credit.currency, credit.amount, credit.found::bigint FROM (
+        SELECT id, currency, amount, remaining + released + (
+            SELECT coalesce(sum(amount), 0) FROM credit_burns WHERE grant_id = credit_grants.id
+        ) AS found FROM credit_grants
+    ) AS credit WHERE credit.amount <> credit.found ORDER BY credit.id LIMIT 1
+"""
+_WRONG_CREDIT = """
+    SELECT pot.id, pot.currency, coalesce(credit.remaining, 0)::bigint, -pot.balance FROM ledger_accounts AS pot
+    LEFT JOIN (
+        SELECT account_id, currency, sum(remaining) AS remaining FROM credit_grants GROUP BY account_id, currency
+    ) AS credit ON credit.account_id = pot.account_id AND credit.currency = pot.currency
+    WHERE pot.kind = 'credit_grants' AND pot.balance <> -coalesce(credit.remaining, 0) ORDER BY pot.id LIMIT 1
+"""
 
 
 def prove_ledger() -> LedgerProof:
@@ -89,6 +103,16 @@ def _find_fault() -> LedgerFault | None:
         return LedgerFault(
             encode_id(LedgerAccount.id_prefix, row[0]),
             f"balance is {_money(row[3], row[1])}, its postings sum to {_money(row[2], row[1])}",
+        )
+    if row := _first(_WRONG_GRANT):
+        return LedgerFault(
+            encode_id(CreditGrant.id_prefix, row[0]),
+            f"was {_money(row[2], row[1])}; paid, released and left are {_money(row[3], row[1])}",
+        )
+    if row := _first(_WRONG_CREDIT):
+        return LedgerFault(
+            encode_id(LedgerAccount.id_prefix, row[0]),
+            f"balance is {_money(row[3], row[1])}, the grants have {_money(row[2], row[1])} left",
         )
     return None
 
