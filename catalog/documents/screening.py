@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from catalog.documents.findings import SECRET_CODE, Collector, Findings, join_pointer
 from catalog.documents.secrets import describe_secret_value, is_secret_key_name
@@ -38,6 +38,7 @@ class _Walk:
     def __init__(self) -> None:
         self.secrets = Collector()
         self.broken = Collector()
+        self._good_keys: set[str] = set()
 
     def run(self, raw: object) -> None:
         stack: list[tuple[object, str, int]] = [(raw, "", 1)]
@@ -60,8 +61,10 @@ class _Walk:
             else:
                 self._check_scalar(value, pointer)
 
-    def _check_key(self, key: object, parent: str) -> str:
-        """Return the pointer of the member `key`."""
+    def _check_key(self, key: Any, parent: str) -> str:
+        """Return the pointer of the member `key`. A document has few keys, many times."""
+        if key in self._good_keys:
+            return f"{parent}/{key}"
         if not isinstance(key, str):
             self.broken.add(parent, "key_invalid", "Keys are texts.")
             return join_pointer(parent, _HIDDEN)
@@ -76,6 +79,8 @@ class _Walk:
         pointer = join_pointer(parent, key)
         if is_secret_key_name(key):
             self.secrets.add(pointer, SECRET_CODE, "This key is named like a secret, which a catalog must not hold.")
+        elif key.isidentifier():
+            self._good_keys.add(key)
         return pointer
 
     def _check_scalar(self, value: object, pointer: str) -> None:

@@ -147,9 +147,13 @@ def find_variant(price: PriceTerms, dimensions: Mapping[str, str]) -> Variant | 
     The one that names most dimensions wins; among equals the first.
     """
     best: Variant | None = None
+    named = 0
     for variant in price.options.variants:
-        if all(dimensions.get(key) == value for key, value in variant.when) and (
-            best is None or len(variant.when) > len(best.when)
-        ):
-            best = variant
+        when = variant.when
+        if len(when) > named:
+            for key, value in when:
+                if dimensions.get(key) != value:
+                    break
+            else:
+                best, named = variant, len(when)
     return best

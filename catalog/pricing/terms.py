@@ -153,6 +153,10 @@ class Variant:
     unit_amount: Decimal | None = None
     options: PriceOptions = field(default_factory=PriceOptions)
 
+    def __hash__(self) -> int:
+        """Usage is grouped by variant, event by event: what it is for tells variants apart, its terms take longer."""
+        return hash(self.when)
+
     @property
     def label(self) -> str:
         """The dimensions as text: `model=large, region=eu`."""
