@@ -7,6 +7,7 @@ Every variable is listed in `.env.example` with its meaning. Production is the d
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -251,6 +252,8 @@ BILLING_RUN_CHUNK_SIZE = env.int("BILLING_RUN_CHUNK_SIZE", default=500)  # subsc
 BILLING_INVOICE_PREFIX = env.str("BILLING_INVOICE_PREFIX", default="INV")
 BILLING_INVOICE_DUE_DAYS = env.int("BILLING_INVOICE_DUE_DAYS", default=7)
 BILLING_CATALOG_APPROVAL = env.bool("BILLING_CATALOG_APPROVAL", default=True)  # in the admin; ADR 0017
+# Changes to the table of accounts.terms.tiers.
+BILLING_TIERS: dict[str, object] = json.loads(env.str("BILLING_TIERS", default="{}"))
 BILLING_COMPANY = {
     "name": env.str("BILLING_COMPANY_NAME", default="Countinghouse"),
     "line1": env.str("BILLING_COMPANY_ADDRESS", default=""),

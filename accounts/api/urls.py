@@ -9,10 +9,17 @@ from __future__ import annotations
 from django.urls import path
 
 from accounts.api.views.accounts import AccountViewSet, MemberViewSet
+from accounts.api.views.credit_grants import (
+    CreditBalanceView,
+    CreditBreakdownView,
+    CreditGrantViewSet,
+    SubscriptionCreditView,
+)
 from accounts.api.views.events import EventViewSet
 from accounts.api.views.ledger import BalanceAllView, BalanceView, DepositView, TransactionView
 from accounts.api.views.price_overrides import PriceOverrideViewSet
 from accounts.api.views.subscriptions import SubscriptionViewSet
+from accounts.api.views.tiers import TierCheckView, TierView
 
 urlpatterns = [
     path("api/v1/billing/accounts", AccountViewSet.as_view({"get": "list", "post": "create"})),
@@ -32,6 +39,13 @@ urlpatterns = [
     path("api/v1/billing/balance/all", BalanceAllView.as_view()),
     path("api/v1/billing/transactions", TransactionView.as_view()),
     path("api/v1/billing/deposit", DepositView.as_view()),
+    path("api/v1/billing/tier", TierView.as_view()),
+    path("api/v1/billing/tier-check", TierCheckView.as_view()),
+    path("api/v1/billing/credit-grants", CreditGrantViewSet.as_view({"get": "list", "post": "create"})),
+    path("api/v1/billing/credit-grants/<str:grant_id>/void", CreditGrantViewSet.as_view({"post": "void"})),
+    path("api/v1/billing/credit-balance", CreditBalanceView.as_view()),
+    path("api/v1/billing/credit-balance/breakdown", CreditBreakdownView.as_view()),
+    path("api/v1/billing/subscriptions/<str:subscription_id>/credits", SubscriptionCreditView.as_view()),
     path("api/v1/billing/subscriptions", SubscriptionViewSet.as_view({"get": "list", "post": "create"})),
     path("api/v1/billing/subscriptions/<str:subscription_id>", SubscriptionViewSet.as_view({"get": "retrieve"})),
     path(
