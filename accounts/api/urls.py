@@ -16,7 +16,15 @@ from accounts.api.views.credit_grants import (
     SubscriptionCreditView,
 )
 from accounts.api.views.events import EventViewSet
-from accounts.api.views.ledger import BalanceAllView, BalanceView, DepositView, TransactionView
+from accounts.api.views.invoice_credit import AdjustmentView, BalanceTransactionViewSet, CustomerBalanceView
+from accounts.api.views.ledger import (
+    BalanceAllView,
+    BalanceView,
+    DepositView,
+    RefundView,
+    TransactionView,
+    WithdrawView,
+)
 from accounts.api.views.price_overrides import PriceOverrideViewSet
 from accounts.api.views.subscriptions import SubscriptionViewSet
 from accounts.api.views.tiers import TierCheckView, TierView
@@ -39,6 +47,11 @@ urlpatterns = [
     path("api/v1/billing/balance/all", BalanceAllView.as_view()),
     path("api/v1/billing/transactions", TransactionView.as_view()),
     path("api/v1/billing/deposit", DepositView.as_view()),
+    path("api/v1/billing/withdraw", WithdrawView.as_view()),
+    path("api/v1/billing/refund", RefundView.as_view()),
+    path("api/v1/billing/customer-balance", CustomerBalanceView.as_view()),
+    path("api/v1/billing/customer-balance/adjustments", AdjustmentView.as_view()),
+    path("api/v1/billing/balance-transactions", BalanceTransactionViewSet.as_view({"get": "list"})),
     path("api/v1/billing/tier", TierView.as_view()),
     path("api/v1/billing/tier-check", TierCheckView.as_view()),
     path("api/v1/billing/credit-grants", CreditGrantViewSet.as_view({"get": "list", "post": "create"})),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.models import LedgerEntry
@@ -89,12 +90,34 @@ class DepositInput(StrictSerializer):
     metadata = MetadataField(required=False)
 
 
+class WithdrawInput(StrictSerializer):
+    also_known = ACCOUNT_SYNONYMS
+
+    account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
+    amount = MoneyField(positive=True)
+    currency = CurrencyField(default="usd")
+    notes = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+    tags = serializers.CharField(required=False, allow_blank=True, max_length=255)
+
+
+class RefundInput(StrictSerializer):
+    also_known = ACCOUNT_SYNONYMS
+
+    account = AccountRefField(required=False, help_text="Id or external id. Needed.")
+    amount = MoneyField(positive=True)
+    currency = CurrencyField(default="usd")
+    original_transaction_id = serializers.CharField(max_length=100, help_text="The movement that took too much.")
+    notes = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+
+
 class TransactionResultSerializer(serializers.Serializer[LedgerEntry]):
+    """An entry as the answer to the call that made it; `amount` and `currency` come in the context."""
+
     transaction_id = serializers.CharField(source="public_id")
     account_id = serializers.CharField(source="account.public_id")
     amount = serializers.SerializerMethodField()
     currency = serializers.SerializerMethodField()
-    type = serializers.ChoiceField(choices=("deposit", "withdraw"))
+    type = serializers.SerializerMethodField()
     tags = serializers.CharField()
     expires_at = TimestampField(allow_null=True, help_text="When the credit lapses.")
     original_transaction_id = serializers.SerializerMethodField(help_text="Refunds only.")
@@ -105,5 +128,9 @@ class TransactionResultSerializer(serializers.Serializer[LedgerEntry]):
     def get_currency(self, entry: LedgerEntry) -> str:
         return str(self.context["currency"])
 
+    @extend_schema_field(serializers.ChoiceField(choices=("deposit", "withdraw")))
+    def get_type(self, entry: LedgerEntry) -> str:
+        return "withdraw" if entry.type == "withdraw" else "deposit"
+
     def get_original_transaction_id(self, entry: LedgerEntry) -> str | None:
-        return None
+        return entry.metadata.get("original_transaction_id") if entry.type == "refund" else None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -13,14 +17,19 @@ from accounts.api.serializers.ledger import (
     BalanceSerializer,
     CurrencyBalanceSerializer,
     DepositInput,
+    RefundInput,
     TransactionPageSerializer,
     TransactionQuery,
     TransactionResultSerializer,
+    WithdrawInput,
 )
-from accounts.models import Account
+from accounts.models import Account, LedgerEntry
 from accounts.queries.access import resolve_account
 from accounts.queries.ledger import get_balance, list_balances, list_movements
+from accounts.services.corrections import AmountExceedsRefundable, CurrencyMismatch, correct_movement
 from accounts.services.deposits import deposit
+from accounts.services.prepaid import InsufficientBalance
+from accounts.services.withdrawals import withdraw
 from billing_site.api.params import account_reference, query_serializer
 from billing_site.api.permissions import BOTH_READ, internal
 from billing_site.api.views import BillingAPIView
@@ -88,7 +97,21 @@ class TransactionView(_AccountView):
         return Response(TransactionPageSerializer(shown).data)
 
 
-class DepositView(_AccountView):
+class _MoneyView(_AccountView):
+    """A door that moves prepaid money and answers the entry."""
+
+    def answer(self, entry: LedgerEntry, values: Mapping[str, Any]) -> Response:
+        context = {"amount": values["amount"], "currency": values["currency"]}
+        return Response(TransactionResultSerializer(entry, context=context).data, status=201)
+
+    def read(self, serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+        """Return the body without the account."""
+        body = serializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return {name: value for name, value in body.validated_data.items() if name != "account"}
+
+
+class DepositView(_MoneyView):
     scopes = {"post": internal("billing:money")}
     problems = {"post": [AccountRequired, AmountNotPositive, CurrencyUnsupported, NotFound, InvalidState]}
     operation_ids = {"post": "deposit_create"}
@@ -96,10 +119,52 @@ class DepositView(_AccountView):
     @extend_schema(request=DepositInput, responses={201: TransactionResultSerializer})
     def post(self, request: Request) -> Response:
         """Put money on the prepaid balance: settlement, manual credit, promotion."""
-        body = DepositInput(data=request.data)
-        body.is_valid(raise_exception=True)
-        values = {name: value for name, value in body.validated_data.items() if name != "account"}
+        values = self.read(DepositInput, request)
         account = self.get_account(request)
-        entry = deposit(account=account, **values, at=clock.now(account), actor=self.actor)
-        shown = TransactionResultSerializer(entry, context={"amount": values["amount"], "currency": values["currency"]})
-        return Response(shown.data, status=201)
+        return self.answer(deposit(account=account, **values, at=clock.now(account), actor=self.actor), values)
+
+
+class WithdrawView(_MoneyView):
+    scopes = {"post": {"public": "billing:payment:write", "internal": "billing:money"}}
+    problems = {
+        "post": [
+            AccountRequired,
+            AccountForbidden,
+            AmountNotPositive,
+            CurrencyUnsupported,
+            InsufficientBalance,
+            NotFound,
+            InvalidState,
+        ]
+    }
+    operation_ids = {"post": "withdraw_create"}
+
+    @extend_schema(request=WithdrawInput, responses={201: TransactionResultSerializer})
+    def post(self, request: Request) -> Response:
+        """Move paid money out of the prepaid balance; public callers as owner or admin of the account."""
+        values = self.read(WithdrawInput, request)
+        account = resolve_account(self.principal, account_reference(request), write=True)
+        return self.answer(withdraw(account=account, **values, at=clock.now(account), actor=self.actor), values)
+
+
+class RefundView(_MoneyView):
+    scopes = {"post": internal("billing:money")}
+    problems = {
+        "post": [
+            AccountRequired,
+            AmountNotPositive,
+            CurrencyUnsupported,
+            NotFound,
+            AmountExceedsRefundable,
+            CurrencyMismatch,
+            InvalidState,
+        ]
+    }
+    operation_ids = {"post": "refund_correction_create"}
+
+    @extend_schema(request=RefundInput, responses={201: TransactionResultSerializer})
+    def post(self, request: Request) -> Response:
+        """Correct an overcharge: give back to the prepaid balance what a movement took too much."""
+        values = self.read(RefundInput, request)
+        account = self.get_account(request)
+        return self.answer(correct_movement(account=account, **values, at=clock.now(account), actor=self.actor), values)
