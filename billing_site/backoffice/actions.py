@@ -173,7 +173,11 @@ class ServiceAction:
         return self.is_allowed(obj) and not self.find_refusal(request.user, obj)
 
     def _bind(self, request: HttpRequest) -> ReasonForm:
-        return self.form(request.POST, request.FILES) if CONFIRMED in request.POST else self.form()
+        if CONFIRMED in request.POST:
+            return self.form(request.POST, request.FILES)
+        # A link, or a page that offers to change what was typed, fills the form.
+        given = [*request.GET.lists(), *request.POST.lists()]
+        return self.form(initial={name: values if len(values) > 1 else values[0] for name, values in given if values})
 
     def _run(self, admin: Any, request: HttpRequest, obj: Any, form: ReasonForm) -> str | HttpResponse | None:
         data = dict(form.cleaned_data)

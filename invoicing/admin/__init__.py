@@ -2,9 +2,10 @@
 
 from invoicing.admin import panels
 from invoicing.admin.invoice import InvoiceAdmin
+from invoicing.admin.plan_move import PlanMoveAdmin
 from invoicing.admin.run import BillingRunAdmin
 from invoicing.admin.seller import SellerAdmin
 
 panels.register()
 
-__all__ = ["BillingRunAdmin", "InvoiceAdmin", "SellerAdmin"]
+__all__ = ["BillingRunAdmin", "InvoiceAdmin", "PlanMoveAdmin", "SellerAdmin"]

@@ -53,6 +53,8 @@ class TestMatrix:
             ("invoicing.approve_refund", FINANCE_LEAD),
             ("platform.decide_approval", FINANCE_LEAD),
             ("invoicing.void_invoice", FINANCE_LEAD),
+            ("invoicing.move_subscriptions", FINANCE_LEAD),
+            ("accounts.negotiate_price", FINANCE_LEAD),
             ("catalog.view_coupon", VIEWER),
             ("catalog.add_coupon", FINANCE_LEAD),
             ("catalog.deactivate_coupon", FINANCE_LEAD),

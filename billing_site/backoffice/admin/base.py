@@ -15,9 +15,11 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin as StyledModelAdmin
 from unfold.admin import TabularInline
 from unfold.dataclasses import UnfoldAction
+from unfold.enums import ActionVariant
 from unfold.views import ChangeList
 
 from billing_site.backoffice.actions import ServiceAction, find_service_action
+from billing_site.backoffice.page_links import list_page_links
 from billing_site.backoffice.pagination import CappedPaginator
 from billing_site.kernel.errors import DomainError
 
@@ -97,11 +99,25 @@ class BackOfficeAdmin(StyledModelAdmin):
     ) -> Any:
         """Show the form again, with what was typed and why it was refused, when the service refuses."""
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            page = super().changeform_view(request, object_id, form_url, extra_context)
         except DomainError as refusal:
             # The transaction around the form is rolled back by now; the second pass only renders.
             request.refusal = refusal  # type: ignore[attr-defined]
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            page = super().changeform_view(request, object_id, form_url, extra_context)
+        self._add_page_links(request, page)
+        return page
+
+    def _add_page_links(self, request: HttpRequest, page: Any) -> None:
+        """Put the buttons of other apps beside the page's own."""
+        context = getattr(page, "context_data", None)
+        if context and context.get("original") is not None:
+            context["actions_detail"] = [
+                *(context.get("actions_detail") or ()),
+                *(
+                    {"title": link.title, "path": link.url, "icon": link.icon, "variant": ActionVariant.DEFAULT}
+                    for link in list_page_links(request, context["original"])
+                ),
+            ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form_class = super().get_form(request, obj, change=change, **kwargs)
