@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from celery.schedules import crontab
+
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-billing-cycle": {"task": "invoicing.run_billing_cycle", "schedule": timedelta(minutes=5)},
     "sweep-billing-runs": {"task": "invoicing.sweep_billing_runs", "schedule": timedelta(minutes=1)},
@@ -18,6 +20,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "renew-credit-grants": {"task": "accounts.renew_credit_grants", "schedule": timedelta(minutes=5)},
     "expire-credit-grants": {"task": "accounts.expire_credit_grants", "schedule": timedelta(hours=1)},
     "expire-holds": {"task": "accounts.expire_holds", "schedule": timedelta(minutes=5)},
+    "prove-ledger": {"task": "accounts.prove_ledger", "schedule": crontab(hour=3, minute=20)},
     "expire-approvals": {"task": "platform.expire_approvals", "schedule": timedelta(minutes=5)},
     "expire-idempotency-keys": {"task": "platform.expire_idempotency_keys", "schedule": timedelta(hours=1)},
 }

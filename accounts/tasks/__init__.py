@@ -3,5 +3,6 @@
 from accounts.tasks.credit_grants import expire_credit_grants, renew_credit_grants
 from accounts.tasks.deposits import expire_deposits
 from accounts.tasks.holds import expire_holds
+from accounts.tasks.ledger import prove_ledger
 
-__all__ = ["expire_credit_grants", "expire_deposits", "expire_holds", "renew_credit_grants"]
+__all__ = ["expire_credit_grants", "expire_deposits", "expire_holds", "prove_ledger", "renew_credit_grants"]
