@@ -160,6 +160,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # Bodies larger than this are refused before they are read (usage batches take at most 5 MB).
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 50_000  # the form of a plan with hundreds of tiered prices
 
 # ---- static files ---------------------------------------------------------------------------------------------------
 STATIC_URL = "static/"

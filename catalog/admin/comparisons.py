@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 from typing import Any, Final, Literal
 
@@ -59,6 +59,7 @@ class Row:
     old: tuple[Line, ...] = ()
     new: tuple[Line, ...] = ()
     note: str = ""
+    is_price: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,8 @@ def _compare_prices(old: PlanEntry | None, new: PlanEntry | None, units: Mapping
             sides = [_show_price(side, units) for side in (was, now)]
             if was and now and was.lookup_key != now.lookup_key:
                 sides = [[*sides[0], f"lookup key {was.lookup_key}"], [*sides[1], f"lookup key {now.lookup_key}"]]
-            yield _make_row(_name_price(price), *sides, note=_measure_step(was, now))
+            row = _make_row(_name_price(price), *sides, note=_measure_step(was, now))
+            yield replace(row, is_price=True)
 
 
 def _name_price(price: PriceEntry) -> str:

@@ -10,9 +10,10 @@ from django.contrib import admin, messages
 from django.db.models import Field, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from unfold.enums import ActionVariant
 
 from billing_site.backoffice.actions import Call, service_action, staff_actor
@@ -24,6 +25,7 @@ from billing_site.platform.models import Approval
 from catalog.admin import draft_pages, editor_views
 from catalog.admin.comparisons import compare_contents, describe_difference, render_comparison
 from catalog.admin.draft_forms import HELP, DocumentField, NewDraftForm
+from catalog.admin.draft_impact import build_impact
 from catalog.admin.draft_pages import DraftPage, page_url
 from catalog.documents.findings import DocumentInvalid
 from catalog.documents.normalising import normalise_document, read_valid_document
@@ -293,7 +295,9 @@ def render_publication(approval: Approval) -> SafeString | str:
         return format_html("<p>The draft was edited since. What was asked for:</p>{}", asked)
     base = CatalogRevision.objects.filter(org_id=draft.org_id, revision=number).first()
     comparison = compare_contents(None if base is None else read_valid_document(base.document), content)
-    return render_comparison(comparison, before=f"Revision {number}" if number else "Before", after=f"“{draft.title}”")
+    block = render_comparison(comparison, before=f"Revision {number}" if number else "Before", after="This draft")
+    context = {"block": block, "impact": build_impact(draft, comparison, at=clock.now())}
+    return mark_safe(render_to_string("catalog/publication.html", context))  # noqa: S308 — escaped there
 
 
 register_effect(KIND, render_publication, find_subject=find_submitted_draft)

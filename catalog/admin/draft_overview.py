@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from catalog.admin.editor_values import TEXT
 from catalog.documents.findings import Finding, Findings
 
 _SECTIONS: Final = ("plans", "products", "meters")
+_SHOWN_LINES: Final = 8
 _MARKS: Final = {"popular": "popular", "contact_sales": "by agreement", "price_per_seat": "per seat"}
 
 
@@ -25,7 +27,7 @@ class PlanCard:
     name: str
     description: str
     tags: Sequence[tuple[str, str]]
-    lines: Sequence[tuple[str, str]]
+    lines: Sequence[tuple[str, Sequence[str]]]
     facts: str
     findings: int
 
@@ -136,14 +138,27 @@ def _make_plan(
     )
 
 
-def _summarise(prices: Sequence[Entry], units: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return (CSS class, text): per currency the fees on one line, the usage prices on another, each text once."""
+def _summarise(prices: Sequence[Entry], units: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    """Return (CSS class, texts) by line: the fees of a currency on one, each usage price on its own; each text once."""
+    meters = {TEXT.show(price.get("meter")) for price in prices if is_usage(price)}
+    shared = Counter(units.get(meter) or "" for meter in meters)
     lines: dict[tuple[str, bool], dict[str, None]] = {}
     for price in prices:
-        text = describe_raw_price(price, units.get(TEXT.show(price.get("meter")))) or "not complete yet"
+        meter = TEXT.show(price.get("meter"))
+        unit = units.get(meter) or ""
+        text = describe_raw_price(price, unit) or "not complete yet"
+        # Where the unit does not tell which meter it is, its name does.
+        if meter and (shared[unit] > 1 or unit.rstrip("s") not in text):
+            text = f"{meter}: {text}"
         place = (TEXT.show(price.get("currency")).lower(), is_usage(price))
         lines.setdefault(place, {})[text] = None
-    return [("ch-muted" if usage else "", " · ".join(texts)) for (_, usage), texts in lines.items()]
+    found: list[tuple[str, list[str]]] = []
+    for (_, usage), texts in lines.items():
+        found += [("ch-muted", [text]) for text in texts] if usage else [("", list(texts))]
+    if len(found) > _SHOWN_LINES:
+        more = len(found) - _SHOWN_LINES + 1
+        found = [*found[: _SHOWN_LINES - 1], ("ch-muted", [f"and {more} more"])]
+    return found
 
 
 def _list_meters(document: Document, before: Mapping[str, Entry], places: FindingPlaces) -> list[MeterRow]:
@@ -186,10 +201,21 @@ def _place_finding(finding: Finding, document: Document) -> FindingRow:
         entry = dict(list_entries(document, section)).get(index)
         if entry is not None:
             key = find_key(section, entry) or f"number {index + 1}"
-            rest = " ".join(parts[2:]).replace("_", " ")
+            rest = _describe_place(parts[2:])
             where = f"{section.removesuffix('s').capitalize()} {key}" + (f", {rest}" if rest else "")
             return FindingRow(finding.pointer, finding.detail, section, index, where)
     return FindingRow(finding.pointer, finding.detail, "", 0, finding.pointer or "The document")
+
+
+def _describe_place(parts: Sequence[str]) -> str:
+    """Return the rest of a pointer as people count: `prices/0/unit_amount` is `price 1, unit amount`."""
+    words: list[str] = []
+    for part in parts:
+        if part.isdecimal() and words:
+            words[-1] = f"{words[-1].removesuffix('s')} {int(part) + 1}"
+        else:
+            words.append(part.replace("_", " "))
+    return ", ".join(words)
 
 
 def _list(entry: Entry, key: str) -> list[Any]:

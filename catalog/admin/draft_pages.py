@@ -27,7 +27,7 @@ from billing_site.kernel.errors import DomainError
 from billing_site.platform.models import ApprovalStatus, Event
 from catalog.admin.comparisons import Comparison, compare_contents, render_comparison
 from catalog.admin.draft_forms import DocumentForm
-from catalog.admin.draft_impact import build_impact
+from catalog.admin.draft_impact import Impact, build_impact
 from catalog.admin.draft_overview import build_overview
 from catalog.admin.editor_document import find_index
 from catalog.documents.content import CatalogContent
@@ -125,6 +125,13 @@ class DraftPage:
             self.active.revision if self.active else None
         )
 
+    def build_impact(self) -> Impact | None:
+        """Return what the draft means for running subscriptions; None while its document cannot be read."""
+        if self.comparison is None:
+            return None
+        asked = self.request.GET.get("impact") == "money"
+        return build_impact(self.draft, self.comparison, at=clock.now(), asked_for_money=asked)
+
     # ---- drawing ----------------------------------------------------------------------------------------------------
     def render(self, template: str, *, tab: str, status: int = 200, **context: Any) -> HttpResponse:
         """Return a page in the frame of the draft."""
@@ -200,7 +207,7 @@ def show_overview(page: DraftPage) -> HttpResponse:
     draft = page.draft
     published = page.active_content.as_editable_document() if page.active_content else None
     overview = build_overview(draft.document, published, page.findings)
-    impact = build_impact(draft, page.comparison) if page.comparison else None
+    impact = page.build_impact()
     return page.render("catalog/draft_overview.html", tab="change", overview=overview, impact=impact)
 
 
@@ -227,7 +234,7 @@ def show_changes(page: DraftPage) -> HttpResponse:
             after="This draft",
             nothing="This draft says the same as the published catalog.",
         )
-    impact = build_impact(page.draft, page.comparison) if page.comparison else None
+    impact = page.build_impact()
     return page.render("catalog/draft_changes.html", tab="changes", comparison_block=block, impact=impact)
 
 

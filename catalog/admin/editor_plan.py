@@ -78,7 +78,7 @@ class Choices:
 class PlanForm:
     """The form of one plan, ready to draw."""
 
-    head: Mapping[str, EditorField]
+    head: Sequence[EditorField]
     prices: Sequence[PriceCard]
     quotas: Sequence[PriceRow]
     blank_price: PriceCard
@@ -160,7 +160,7 @@ def build_plan_form(
     rows = [quota for quota in quotas if isinstance(quota, dict)] if isinstance(quotas, list) else []
     blank_tier, blank_variant = build_blank_rows()
     return PlanForm(
-        head={field.name: field for field in _list_head(plan, places, pointer, choices)},
+        head=_list_head(plan, places, pointer, choices),
         prices=cards,
         quotas=[_make_quota(quota, str(at), places, f"{pointer}/quotas", choices) for at, quota in enumerate(rows)],
         blank_price=build_price_card(
@@ -202,7 +202,7 @@ def _list_head(plan: Entry, places: FindingPlaces, pointer: str, choices: Choice
             placeholder="llm:proxy",
         ),
         make("feature_texts", "Feature texts", "textarea", LINES, help="What price lists say, one a line."),
-        make("limits", "Limits", "textarea", PAIRS, help="One a line, as `name = number`.", placeholder="agents = 10"),
+        make("limits", "Limits", "textarea", PAIRS, help="One a line: name = number.", placeholder="agents = 10"),
         make("popular", "Marked as popular", "checkbox", FLAG),
         make("price_per_seat", "Priced per seat", "checkbox", FLAG),
         make("contact_sales", "By agreement only", "checkbox", FLAG),

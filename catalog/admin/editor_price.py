@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from catalog.admin.amounts import describe_terms
@@ -101,8 +102,7 @@ def describe_raw_price(price: Mapping[str, Any], unit: str | None = None) -> str
     terms = read_single_price(reader, currency=currency, currencies=list_currencies())
     if terms is None:
         return ""
-    text = describe_terms(terms)
-    return text.replace(" unit", f" {unit}") if unit and terms.is_metered else text
+    return describe_terms(replace(terms, unit=unit) if unit and terms.is_metered else terms)
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -162,7 +162,12 @@ def _read_tiers(form: FormReader, base: Entry, model: str) -> Any:
 def _read_tier(form: FormReader, base: Entry, keys: Sequence[str]) -> Entry:
     tier = keep_others(base, frozenset(TIER_TERMS))
     bound = read_value(form, "up_to", base, DECIMAL)
-    tier["up_to"] = None if isinstance(bound, Absent) or str(bound).lower() in ("∞", "inf") else bound
+    if isinstance(bound, Absent):
+        # A last tier may do without the key; one that is new, or had a bound, says null.
+        if not base or "up_to" in base:
+            tier["up_to"] = None
+    else:
+        tier["up_to"] = None if str(bound).lower() in ("∞", "inf") else bound
     for key in keys:
         put(tier, key, read_value(form, key, base, DECIMAL))
     return tier

@@ -32,6 +32,10 @@ _TIER_LABELS: Final = {
     "flat_amount": "Flat amount",
     "percent": "Percent",
 }
+# Terms that few prices have: shown on demand.
+_RARE: Final = frozenset(
+    {"", "free_quantity", "minimum_amount", "maximum_amount", "transform_quantity", "bill_zero_usage"}
+)
 _TIMINGS: Final[tuple[Option, ...]] = (("", "Default"), ("advance", "In advance"), ("arrears", "In arrears"))
 _ROUNDINGS: Final[tuple[Option, ...]] = (("none", "Not rounded"), ("up", "Rounded up"), ("down", "Rounded down"))
 
@@ -58,6 +62,7 @@ class PriceCard:
     place: str
     fields: Sequence[EditorField]
     terms: Sequence[EditorField]
+    more: Sequence[EditorField]
     tiers: Sequence[PriceRow]
     tier_labels: Sequence[tuple[str, str, bool]]
     variants: Sequence[PriceRow]
@@ -70,6 +75,14 @@ class PriceCard:
     errors: Sequence[str] = ()
     finding_count: int = 0
     quote: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether one of the rarer fields says something, so that they are shown."""
+        usual = {"none", "on", ""}
+        return any(item.errors or (item.value not in usual and not item.hidden) for item in self.more) or any(
+            item.term == "bill_zero_usage" and not item.is_checked and not item.hidden for item in self.more
+        )
 
 
 def build_price_card(
@@ -93,6 +106,7 @@ def build_price_card(
     builder = _Builder(price, f"prices-{number}-", places, pointer)
     unit = dict(meters).get(str(price.get("meter") or ""))
     rule = MODEL_RULES.get(builder.model)
+    terms = builder.list_term_fields()
     return PriceCard(
         prefix=builder.prefix,
         number=number,
@@ -100,7 +114,8 @@ def build_price_card(
         title=describe_raw_price(strip_origins(price), unit) or ("Not complete yet" if origin else "New price"),
         place=_describe_place(price),
         fields=builder.list_place_fields(meters),
-        terms=[*builder.list_term_fields(), *builder.list_other_fields()],
+        terms=[field for field in terms if field.term not in _RARE],
+        more=[field for field in (*terms, *builder.list_other_fields()) if field.term in _RARE],
         tiers=builder.list_tiers(),
         tier_labels=[(key, label, key not in builder.tier_keys) for key, label in _TIER_LABELS.items()],
         variants=builder.list_variants(),
@@ -141,10 +156,9 @@ class _Builder:
             self._make("currency", "Currency", "list", listing="currencies", required=True, placeholder="usd"),
             self._choose("meter", "Charges for", [("", "Nothing: a fee"), *named]),
             self._choose("model", "Model", list(MODEL_LABELS.items()), value=self.model),
+            self._choose("billing_timing", "Billed", list(_TIMINGS)),
             self._make("interval_count", "Every", "number", placeholder="1"),
             self._choose("interval", "Interval", intervals),
-            self._choose("billing_timing", "Billed", list(_TIMINGS)),
-            self._make("lookup_key", "Lookup key", "text", placeholder="derived"),
         ]
 
     def list_term_fields(self) -> list[EditorField]:
@@ -156,13 +170,14 @@ class _Builder:
         return found
 
     def list_other_fields(self) -> list[EditorField]:
-        """Return the conversion of quantities and what zero usage costs."""
+        """Return the lookup key, the conversion of quantities, and what zero usage costs."""
         transform = self.price.get("transform_quantity")
         shown = transform if isinstance(transform, dict) else {}
         place = join_pointer(self.pointer, "transform_quantity")
         hidden = "transform_quantity" not in self.allowed
         rounding = str(shown.get("round") or "none")
         return [
+            self._make("lookup_key", "Lookup key", "text", placeholder="derived"),
             EditorField(
                 name=f"{self.prefix}divide_by",
                 label="Divide quantity by",
@@ -176,7 +191,7 @@ class _Builder:
             ),
             EditorField(
                 name=f"{self.prefix}divide_round",
-                label="And is then",
+                label="Rounding",
                 value=rounding,
                 control="select",
                 options=include_option(list(_ROUNDINGS), rounding),
@@ -248,7 +263,7 @@ class _Builder:
             label=label,
             value=value,
             control="amount" if kind == "amount" else "number",
-            help=TERMS[key].meaning,
+            help="" if key == "unit_amount" else TERMS[key].meaning,  # its label says it, by model
             unit=_UNITS.get(kind, "units"),
             term=key,
             hidden=key not in self.allowed,

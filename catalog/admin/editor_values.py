@@ -54,12 +54,16 @@ class FormReader:
         return f"{self.prefix}{name}" in self._data
 
     def rows(self, name: str) -> list[FormReader]:
-        """Return the readers of the repeated fields `name-0-…`, `name-1-…` in the order of their numbers."""
+        """
+        Return the readers of the repeated fields `name-0-…`, `name-7-…` in the order in which they were posted.
+
+        That is the order of the page: a row put between two others has a number of its own, above theirs.
+        """
         start = f"{self.prefix}{name}-"
-        numbers = {
-            int(match[1]) for key in self._data if key.startswith(start) and (match := _ROW.match(key, len(start)))
-        }
-        return [FormReader(self._data, f"{start}{number}-") for number in sorted(numbers)[:MAX_ROWS]]
+        numbers = dict.fromkeys(
+            match[1] for key in self._data if key.startswith(start) and (match := _ROW.match(key, len(start)))
+        )
+        return [FormReader(self._data, f"{start}{number}-") for number in list(numbers)[:MAX_ROWS]]
 
     def origin(self, base: object) -> dict[str, Any]:
         """Return the entry of the list `base` that a row was made from: its hidden field `from` names the place."""

@@ -8,9 +8,18 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from accounts.queries.plan_usage import count_running_subscriptions
 from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
-from billing_site.backoffice.display import NOTHING, json_display, link_display, link_to, timestamp_display
+from billing_site.backoffice.display import (
+    NOTHING,
+    format_quantity,
+    json_display,
+    link_display,
+    link_to,
+    timestamp_display,
+)
 from catalog.admin.amounts import summarise_prices
+from catalog.admin.plan_history import render_plan_history
 from catalog.admin.price import PriceInline, QuotaRuleInline
 from catalog.models import Plan, PlanVersion, Price
 
@@ -49,17 +58,38 @@ class PlanAdmin(BackOfficeAdmin):
     search_fields = ("key", "current_version__name")
     ordering = ("org_id", "product", "key")
     inlines = (VersionInline,)
-    fields = (
-        ("key", "plan_name"),
-        ("product_link", "version_on_sale"),
-        "prices",
-        ("is_active", "org_id"),
-        ("public_id", "since"),
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("key", "plan_name"),
+                    ("product_link", "version_on_sale"),
+                    "prices",
+                    ("running", "org_id"),
+                    ("is_active", "since"),
+                    "public_id",
+                )
+            },
+        ),
+        ("Price history", {"fields": ("price_history",)}),
     )
-    readonly_fields = ("plan_name", "product_link", "version_on_sale", "prices", "public_id", "since")
+    readonly_fields = (
+        "plan_name",
+        "product_link",
+        "version_on_sale",
+        "prices",
+        "running",
+        "public_id",
+        "since",
+        "price_history",
+    )
     product_link = link_display("product", ordering="product__key")
     version_on_sale = link_display("current_version", description="Version on sale")
     since = timestamp_display("created_at", zone="timezone", description="First published")
+
+    class Media:
+        css = {"all": ("backoffice/catalog.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         rows: QuerySet[Plan] = super().get_queryset(request)
@@ -83,6 +113,15 @@ class PlanAdmin(BackOfficeAdmin):
             return NOTHING
         lines = format_html_join("", '<div class="{}">{}</div>', summarise_prices(version.prices.all()))
         return lines or ("By agreement" if version.contact_sales else NOTHING)
+
+    @admin.display(description="Running subscriptions")
+    def running(self, plan: Plan) -> str:
+        counts = count_running_subscriptions(version_ids=plan.versions.values_list("pk", flat=True))
+        return format_quantity(sum(counts.values()))
+
+    @admin.display(description="Price history")
+    def price_history(self, plan: Plan) -> SafeString:
+        return render_plan_history(plan)
 
 
 @admin.register(PlanVersion)

@@ -51,6 +51,7 @@ class ClockAdmin(BackOfficeAdmin):
         effect="The clock is stamped.",
         warnings=lambda clocks: [f"{clock.name} is old" for clock in clocks if clock.name == "old"],
         allowed=lambda clock: clock.name != "done",
+        refuses=lambda user, clock: "This clock is yours." if clock.name == f"{user.username}'s own" else "",
     )
     def stamp(self, request: HttpRequest, clock: TestClock, call: Call) -> str:
         if clock.name == "broken":

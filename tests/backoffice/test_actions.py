@@ -100,6 +100,19 @@ class TestOneObject:
             assert (action_url("stamp", clock) in body) is offered
             assert action_url("advance", clock) in body
 
+    def test_a_person_who_may_not_do_it_to_this_object_is_told_why(
+        self, sign_in: SignIn, make_clock: MakeClock
+    ) -> None:
+        client, clock = sign_in(*MAY_ACT), make_clock("ada's own")
+        assert action_url("stamp", clock) not in client.get(change_url(clock)).content.decode()
+        answer = client.post(action_url("stamp", clock), {"_confirmed": "1", "reason": "asked by audit"})
+        assert answer["Location"] == change_url(clock)
+        assert texts(answer) == ["This clock is yours."]
+        assert calls == []
+        other = make_clock("bob's own")
+        client.post(action_url("stamp", other), {"_confirmed": "1", "reason": "asked by audit"})
+        assert [name for name, _ in calls] == ["bob's own"]
+
     def test_the_button_is_hidden_from_who_may_not_use_it(self, sign_in: SignIn, make_clock: MakeClock) -> None:
         clock = make_clock("fine")
         body = sign_in("view_testclock").get(change_url(clock)).content.decode()
@@ -123,6 +136,12 @@ class TestManyObjects:
         assert page.context["object_count"] == 2
         assert page.context["skipped"] == ["done (2026-03-01 00:00Z)"]
         assert calls == []
+
+    def test_objects_a_person_may_not_touch_are_left_out(self, sign_in: SignIn, make_clock: MakeClock) -> None:
+        clocks = [make_clock("one"), make_clock("ada's own")]
+        page = self.post(sign_in(*MAY_ACT), clocks)
+        assert page.context["object_count"] == 1
+        assert page.context["skipped"] == ["ada's own (2026-03-01 00:00Z)"]
 
     def test_each_object_gets_its_own_outcome(self, sign_in: SignIn, make_clock: MakeClock) -> None:
         clocks = [make_clock("one"), make_clock("broken"), make_clock("two")]

@@ -121,7 +121,7 @@ class ApprovalAdmin(BackOfficeAdmin):
     nav_top = True
     empty_title = "Nothing to approve"
     empty_text = "What nobody may do alone, such as publishing prices, waits here for a second person."
-    list_display = ("title", "state", "effect_on_money", "asked_by", "asked_at", "expiry", "decided")
+    list_display = ("what", "state", "effect_on_money", "asked_by", "asked_at", "expiry", "decided")
     list_filter = ("status", QueueFilter, "kind")
     search_fields = ("title", "=subject_id", "requested_by", "decided_by")
     actions_detail = ("approve_request", "reject_request", "cancel_request")
@@ -196,6 +196,10 @@ class ApprovalAdmin(BackOfficeAdmin):
         if user is None:
             return NOTHING
         return render_waiting(approval, user)
+
+    @admin.display(description="What", ordering="title")
+    def what(self, approval: Approval) -> str:
+        return approval.title
 
     @admin.display(description="Asked by", ordering="requested_by")
     def asked_by(self, approval: Approval) -> str:
@@ -273,9 +277,12 @@ def count_decidable(request: HttpRequest) -> int:
 
 
 def build_approval_panels(context: PanelContext) -> Iterable[Panel]:
-    """What waits for a decision: how much of it for this person, and the oldest."""
+    """What waits for a decision: how much of it for this person, and the oldest. Nothing where nothing waits."""
     changelist = reverse("admin:platform_approval_changelist")
     pending = Approval.objects.filter(status=ApprovalStatus.PENDING)
+    waiting = list(pending.order_by("id")[:SHOWN_ON_INDEX])
+    if not waiting:
+        return
     mine = count_decidable(context.request)
     yield Metric(
         "Approvals",
@@ -293,12 +300,9 @@ def build_approval_panels(context: PanelContext) -> Iterable[Panel]:
             format_money(approval.amount, approval.currency) if approval.amount is not None else NOTHING,
             Cell(f"{approval.expires_at:%d %b}", tone=_expiry_tone(approval, context)),
         ]
-        for approval in pending.order_by("id")[:SHOWN_ON_INDEX]
+        for approval in waiting
     ]
-    if rows:
-        yield TablePanel(
-            "Waiting for approval", ["What", "Asked by", "Effect", "Expires"], rows, url=changelist, order=10
-        )
+    yield TablePanel("Waiting for approval", ["What", "Asked by", "Effect", "Expires"], rows, url=changelist, order=10)
 
 
 def _expiry_tone(approval: Approval, context: PanelContext) -> Any:

@@ -73,6 +73,7 @@ class TestDocument:
         assert "2 findings keep this draft from being published." in page
         assert "/plans/0/name" in page
         assert "/plans/1/prices/0/unit_amount" in page
+        assert "Plan pro, price 1, unit amount" in page
         assert url_of(draft, "entry", "plans", 1) in page
         assert "Mend the findings first" in page_of(client, url_of(draft, "changes"))
         draft.refresh_from_db()
@@ -183,7 +184,7 @@ class TestOverview:
         document["plans"].append({"id": "team", "product_id": "platform", "name": "Team", "prices": []})
         CatalogDraft.objects.filter(pk=draft.pk).update(document=document)
         page = page_of(sign_in("billing"), url_of(draft))
-        for expected in ("Platform", "Professional", "29.00 USD / month · 290.00 USD / year", "27.00 EUR / month"):
+        for expected in ("Platform", "Professional", "29.00 USD / month", "290.00 USD / year", "27.00 EUR / month"):
             assert expected in page
         assert "API requests" in page
         assert re.search(r'ch-good">new<', page)
@@ -197,7 +198,28 @@ class TestOverview:
         CatalogDraft.objects.filter(pk=draft.pk).update(document=document)
         page = page_of(sign_in("billing"), url_of(draft))
         assert "1 subscription on 1 plan" in page
+        # 29.00 a month now, 39.00 on the version to come
+        for expected in ("29.00 USD", "39.00 USD", "+10.00 USD"):
+            assert expected in page[page.index('id="impact"') :]
         assert reverse("admin:catalog_planversion_change", args=[get_version("pro").pk]) in page
+
+    def test_prices_many_subscriptions_only_when_asked(
+        self, draft: CatalogDraft, sign_in: SignIn, page_of: PageOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("catalog.admin.draft_impact.PRICED_AT_ONCE", 1)
+        for handle in ("acme", "globex"):
+            subscribe(open_account(handle), "pro", at=AT)
+        document = draft.document
+        find_entry(document, "plans", "pro")["prices"][0]["unit_amount"] = 1900
+        document["plans"] = [plan for plan in document["plans"] if plan["id"] != "free"]
+        CatalogDraft.objects.filter(pk=draft.pk).update(document=document)
+        client = sign_in("billing")
+        page = page_of(client, url_of(draft, "changes"))
+        assert "2 subscriptions on 2 plans" in page
+        assert "Compute what moving them would change" in page
+        assert "If moved" not in page
+        page = page_of(client, url_of(draft, "changes") + "?impact=money")
+        assert "\N{MINUS SIGN}20.00 USD" in page  # 2 x (19.00 - 29.00)
 
     def test_takes_another_title(self, draft: CatalogDraft, sign_in: SignIn) -> None:
         client = sign_in("billing")

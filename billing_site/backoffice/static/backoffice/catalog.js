@@ -36,7 +36,7 @@
         const rule = rules[select.value];
         if (!rule) return;
         const terms = (meter ? rule.usage : rule.fee || rule.usage);
-        price.querySelectorAll(".ch-price-terms > .ch-fields-terms > [data-term], .ch-tiers, .ch-variants").forEach((part) => {
+        price.querySelectorAll(".ch-fields-terms > [data-term], .ch-tiers, .ch-variants").forEach((part) => {
             part.hidden = !terms.includes(part.dataset.term);
         });
         price.querySelectorAll(".ch-variant [data-term]").forEach((part) => {
@@ -178,8 +178,11 @@
     async function fetchQuote(price) {
         const mark = (asked.get(price) || 0) + 1;
         asked.set(price, mark);
-        const data = new FormData(form);
-        data.delete("_do");
+        const data = new FormData();
+        const prefix = `prices-${price.dataset.price}-`;
+        for (const [name, value] of new FormData(form)) {
+            if (name.startsWith(prefix) || name === "csrfmiddlewaretoken") data.append(name, value);
+        }
         data.set("_price", price.dataset.price);
         let answer;
         try {
