@@ -240,6 +240,10 @@ class TestChangeInterval:
         assert back.cycle == cycle
         assert back.first.end == cycle.whole_period_at(at).end
 
+    def test_to_the_same_interval_moves_no_anchor(self) -> None:
+        cycle = monthly(date(2026, 3, 15))
+        assert change_interval(cycle=cycle, at=utc(2026, 5, 1), interval=MONTH, alignment="calendar").cycle == cycle
+
     @given(cycle=cycles, days_later=st.integers(0, 3000))
     def test_to_the_same_interval_is_the_rest_of_the_running_period(self, cycle: Cycle, days_later: int) -> None:
         at = cycle.boundary(0) + timedelta(days=days_later)

@@ -133,6 +133,15 @@ class TestPlanChange:
     def test_half_way_halves_both(self, old: int, new: int, expected: list[int]) -> None:
         assert lines(change(fee(old), fee(new), utc(2026, 4, 16))) == expected
 
+    def test_counts_from_the_second_only_where_both_plans_do(self) -> None:
+        at = utc(2026, 4, 30, 12)  # 12 of 720 hours left, or the whole last day
+        both = change(fee(7200, by=BY_SECOND), fee(14400, by=BY_SECOND), at)
+        assert lines(both) == [-120, 240]
+        assert both.effective_at == at
+        one = change(fee(7200), fee(14400, by=BY_SECOND), at)
+        assert lines(one) == [-240, 480]
+        assert [part.share.unit for part in one.parts] == ["day", "second"]
+
     def test_to_a_dearer_plan_is_now_and_keeps_the_period_and_the_anchor(self) -> None:
         plan = change(fee(3000), fee(6000), utc(2026, 4, 16, 11))
         assert (plan.direction, plan.when) == ("upgrade", "immediate")
@@ -168,9 +177,11 @@ class TestPlanChange:
 
     def test_from_a_free_plan_only_charges_and_to_one_only_credits(self) -> None:
         (charge,) = change(fee(0), fee(3000), utc(2026, 4, 16)).parts
-        assert (charge.kind, charge.net) == ("charge", 1500)
+        assert charge.kind == "charge"
+        assert charge.net == 1500
         (credit,) = change(fee(3000), fee(0), utc(2026, 4, 16), effective="immediate").parts
-        assert (credit.kind, credit.net) == ("credit", -1500)
+        assert credit.kind == "credit"
+        assert credit.net == -1500
 
     def test_is_net_of_the_discount_of_each_side(self) -> None:
         # 25 % off the old fee only: credit what was really paid, 3000 * 75 % / 2.
@@ -235,6 +246,19 @@ class TestPlanChange:
         )
         assert plan.following.first == days(date(2026, 4, 15), date(2027, 4, 15))
         assert (plan.parts, plan.next_index, plan.following.is_stub) == ((), 0, False)
+
+    def test_in_a_trial_stays_on_the_calendar(self) -> None:
+        trial = days(date(2026, 4, 1), date(2026, 4, 15))
+        plan = change(
+            fee(3000),
+            fee(60000, YEAR),
+            utc(2026, 4, 8),
+            trial,
+            alignment="calendar",
+            interval_change="restart",
+            is_trial=True,
+        )
+        assert plan.following.first == days(date(2026, 4, 15), date(2027, 1, 1))
 
     def test_counts_days_of_the_accounts_zone(self) -> None:
         period = days(date(2026, 3, 1), date(2026, 4, 1), PARIS)

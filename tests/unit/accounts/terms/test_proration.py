@@ -219,6 +219,8 @@ class TestFixedBasis:
         # 180 of 181 days
         assert rest_of(half_year.period(0), utc(2026, 1, 2), half_year, OF_30).fraction == 1
         assert rest_of(half_year.period(0), utc(2026, 1, 3), half_year, OF_30).fraction == Fraction(179, 180)
+        yearly = Cycle(date(2026, 1, 1), YEAR, UTC_ZONE)
+        assert rest_of(yearly.period(0), utc(2026, 1, 2), yearly, OF_30).fraction == 1  # 364 days, 360 at most
 
     def test_takes_360_days_a_year_and_weeks_as_they_are(self) -> None:
         yearly = Cycle(date(2026, 1, 1), YEAR, UTC_ZONE)
