@@ -35,4 +35,6 @@ ZEAL_SHOW_ALL_CALLERS = True
 ZEAL_ALLOWLIST = [
     # A run over all organizations is one run after the other, each with its own transactions.
     {"model": "invoicing.BillingRun", "field": None},
+    # A form gets its own row, and the one it is put below.
+    {"model": "accounts.CostCenter", "field": "get"},
 ]

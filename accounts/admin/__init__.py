@@ -1,6 +1,7 @@
 """Admin pages of accounts."""
 
 from accounts.admin.account import AccountAdmin, MemberAdmin
+from accounts.admin.cost_center import CostCenterAdmin
 from accounts.admin.ledger import CreditLotAdmin, LedgerAccountAdmin, LedgerEntryAdmin
 from accounts.admin.price_override import PriceOverrideAdmin
 from accounts.admin.subscription import SubscriptionAdmin
@@ -8,6 +9,7 @@ from accounts.admin.test_clock import TestClockAdmin
 
 __all__ = [
     "AccountAdmin",
+    "CostCenterAdmin",
     "CreditLotAdmin",
     "LedgerAccountAdmin",
     "LedgerEntryAdmin",

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
+from accounts.admin.cost_center import render_tree
 from accounts.admin.inlines import BalanceInline, EntryInline, MemberInline, SubscriptionInline
 from accounts.admin.price_override import PriceOverrideInline
 from accounts.models import Account, AccountStatus, LedgerAccount, LedgerKind, Member, Subscription
@@ -102,9 +103,10 @@ class AccountAdmin(BackOfficeAdmin):
                 )
             },
         ),
+        ("Cost centers", {"fields": ("cost_centers",)}),
         ("History", {"fields": ("timeline",)}),
     )
-    readonly_fields = ("public_id", "opened", "timeline")
+    readonly_fields = ("public_id", "opened", "cost_centers", "timeline")
     state = status_badge()
     opened = timestamp_display("created_at", zone="timezone", description="Opened")
 
@@ -156,6 +158,10 @@ class AccountAdmin(BackOfficeAdmin):
     @admin.display(description="Running plan", ordering=F("plan_name"))
     def running_plan(self, account: Account) -> str:
         return str(getattr(account, "plan_name", None) or NOTHING)
+
+    @admin.display(description="Tree")
+    def cost_centers(self, account: Account) -> SafeString | str:
+        return NOTHING if account._state.adding else render_tree(account)
 
     @admin.display(description="Latest events")
     def timeline(self, account: Account) -> SafeString | str:

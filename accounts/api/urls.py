@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.urls import path
 
 from accounts.api.views.accounts import AccountViewSet, MemberViewSet
+from accounts.api.views.cost_centers import CostCenterViewSet
 from accounts.api.views.credit_grants import (
     CreditBalanceView,
     CreditBreakdownView,
@@ -73,6 +74,12 @@ urlpatterns = [
     path(
         "api/internal/billing/accounts/<path:account_id>/price-overrides/<str:override_id>/end",
         PriceOverrideViewSet.as_view({"post": "end"}),
+    ),
+    path("api/v1/billing/cost-centers", CostCenterViewSet.as_view({"post": "create"})),
+    path("api/v1/billing/cost-centers/tenants/<path:account_id>", CostCenterViewSet.as_view({"get": "list"})),
+    path(
+        "api/v1/billing/cost-centers/<str:cost_center_id>",
+        CostCenterViewSet.as_view({"get": "retrieve", "put": "update", "delete": "destroy"}),
     ),
     path("api/v1/billing/events", EventViewSet.as_view({"get": "list"})),
     path("api/v1/billing/events/<str:event_id>", EventViewSet.as_view({"get": "retrieve"})),

@@ -9,6 +9,7 @@ from accounts.models.account import (
     TestClock,
     Tier,
 )
+from accounts.models.cost_center import CostCenter
 from accounts.models.credit_grant import CreditBurn, CreditGrant, CreditGrantMeter
 from accounts.models.hold import Hold, HoldStatus
 from accounts.models.ledger import (
@@ -38,6 +39,7 @@ __all__ = [
     "AccountStatus",
     "BillingMode",
     "CollectionMethod",
+    "CostCenter",
     "CreditBurn",
     "CreditGrant",
     "CreditGrantMeter",
