@@ -8,6 +8,7 @@ import typer
 
 from billing_client.cli.commands import (
     operator_catalog,
+    operator_credit,
     operator_cycle,
     operator_impact,
     operator_invoice,
@@ -27,6 +28,7 @@ app.add_typer(operator_catalog.app, name="catalog", help="The catalog: products,
 operator_catalog.app.command("impact")(operator_impact.show_impact)
 app.add_typer(operator_moves.app, name="plan", help="Running subscriptions and the versions of their plan.")
 app.add_typer(operator_prices.app, name="price", help="Prices negotiated with single accounts.")
+app.add_typer(operator_credit.app, name="credit", help="Credit: give it, take it back.")
 app.add_typer(operator_cycle.app, name="cycle", help="Billing cycles: issue what is due.")
 app.add_typer(operator_invoice.app, name="invoice", help="Finalize and void invoices.")
 app.add_typer(operator_stripe.app, name="stripe", help="The payment provider: test the key, synchronise the catalog.")
