@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.urls import path
 
 from accounts.api.views.accounts import AccountViewSet, MemberViewSet
+from accounts.api.views.cancellations import CancellationViewSet
 from accounts.api.views.cost_centers import CostCenterViewSet
 from accounts.api.views.credit_grants import (
     CreditBalanceView,
@@ -61,6 +62,13 @@ urlpatterns = [
     path("api/v1/billing/credit-balance/breakdown", CreditBreakdownView.as_view()),
     path("api/v1/billing/subscriptions/<str:subscription_id>/credits", SubscriptionCreditView.as_view()),
     path("api/v1/billing/subscriptions", SubscriptionViewSet.as_view({"get": "list", "post": "create"})),
+    path(
+        "api/v1/billing/subscriptions/<str:subscription_id>/cancel", CancellationViewSet.as_view({"post": "cancel"})
+    ),
+    path(
+        "api/v1/billing/subscriptions/<str:subscription_id>/reactivate",
+        CancellationViewSet.as_view({"post": "reactivate"}),
+    ),
     path("api/v1/billing/subscriptions/<str:subscription_id>", SubscriptionViewSet.as_view({"get": "retrieve"})),
     path(
         "api/v1/billing/tenants/<path:account_id>/subscriptions",

@@ -7,7 +7,9 @@ from uuid import UUID
 from django.db.models import Prefetch, Q, QuerySet
 
 from accounts.models import Account, Subscription, SubscriptionItem
-from billing_site.kernel.errors import DomainError
+from accounts.queries.access import WRITING_ROLES, require_role, visible_accounts
+from billing_site.kernel.actors import Principal
+from billing_site.kernel.errors import DomainError, NotFound
 from catalog.models import Product
 
 # What counts as the running subscription of an account: it gives access or will again.
@@ -44,6 +46,23 @@ def get_current_subscription(*, account: Account, product: str | None = None) ->
     if newest is None:
         raise SubscriptionNotFound("No subscription is running for this account.")
     return newest
+
+
+def find_subscription(principal: Principal, reference: str, *, write: bool = False) -> Subscription:
+    """
+    Return a subscription the caller may see, by public id, with its account and clock.
+
+    :raises NotFound: when there is none, or the caller does not see it.
+    :raises AccountForbidden: with `write`, when a public caller may only read.
+    """
+    key = Subscription.parse_id(reference)
+    visible = Subscription.objects.filter(account__in=visible_accounts(principal).order_by())
+    found = None if key is None else visible.filter(pk=key).select_related("account__test_clock").first()
+    if found is None:
+        raise NotFound("subscription")
+    if write:
+        require_role(principal, found.account, WRITING_ROLES)
+    return found
 
 
 def with_details(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:

@@ -8,17 +8,17 @@ of rounded lines. Source: policies.md 1, 2, 5 and 14.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import Any, Final, Literal
 
-from billing_site.kernel.money import EXACT
+from billing_site.kernel.money import EXACT, round_to_minor
 from billing_site.kernel.periods import Period
-from catalog.pricing.breakdown import PricedTier
+from catalog.pricing.breakdown import PricedQuantity, PricedTier
+from catalog.pricing.engine import price_usage
 from catalog.pricing.terms import PriceOptions
 from invoicing.calculation.explain import explain_charge, explain_true_up, has_parts
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
-from metering.rating import rate_usage
 
 LineKind = Literal["subscription", "usage", "one_off"]
 _PLACES: Final = Decimal("1e-12")
@@ -96,8 +96,9 @@ def draft_invoice(facts: InvoiceFacts) -> Draft:
 def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine]:
     if charge.price.currency != facts.currency:
         raise CurrencyMixed(f"price {charge.price.lookup_key} is in {charge.price.currency}, not {facts.currency}")
-    rated = rate_usage(price=charge.price, usage=charge.usage, rounding=facts.rounding)
-    exact, true_up = rated.priced.amount_decimal, rated.priced.true_up
+    priced = _price(charge)
+    exact, true_up = priced.amount_decimal, priced.true_up
+    amount = round_to_minor(exact, mode=facts.rounding)
     if exact or true_up or (charge.type == "usage" and charge.quantity):
         yield DraftLine(
             charge=charge,
@@ -106,13 +107,12 @@ def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine
             quantity=charge.quantity,
             unit_amount=_compute_unit_amount(charge, exact),
             exact_amount=exact,
-            amount=rated.amount,
-            steps=explain_charge(
-                charge, rated.priced, amount=rated.amount, rounding=facts.rounding, timezone=facts.timezone
-            ),
-            tiers=rated.priced.tiers,
+            amount=amount,
+            steps=explain_charge(charge, priced, amount=amount, rounding=facts.rounding, timezone=facts.timezone),
+            tiers=priced.tiers,
         )
     if true_up:
+        amount = round_to_minor(true_up, mode=facts.rounding)
         yield DraftLine(
             charge=charge,
             type="one_off",
@@ -120,18 +120,30 @@ def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine
             quantity=Decimal(1),
             unit_amount=true_up.quantize(_PLACES, context=EXACT),
             exact_amount=true_up,
-            amount=rated.true_up,
-            steps=explain_true_up(charge, rated.priced, amount=rated.true_up, rounding=facts.rounding),
+            amount=amount,
+            steps=explain_true_up(charge, priced, amount=amount, rounding=facts.rounding),
         )
+
+
+def _price(charge: ChargeFacts) -> PricedQuantity:
+    """Price the charge; of part of a period, a fee and a minimum by their share. Source: policies, rules 9 and 16."""
+    price, share = charge.price, charge.share
+    if share is None:
+        return price_usage(price, charge.usage)
+    if charge.type == "usage":
+        minimum = price.options.minimum_amount
+        if minimum is not None:
+            price = replace(price, options=replace(price.options, minimum_amount=share.of(minimum)))
+        return price_usage(price, charge.usage)
+    priced = price_usage(price, charge.usage)
+    return PricedQuantity(share.of(priced.amount_decimal), priced.tiers)
 
 
 def _compute_unit_amount(charge: ChargeFacts, exact: Decimal) -> Decimal:
     """Return the price of a unit: the one there is, else the average, to 12 decimals and for display only."""
     price = charge.price
-    if price.model == "per_unit" or (price.model == "flat" and not price.is_metered):
-        if price.options == _PLAIN:
-            return price.unit_amount
-    elif price.model == "flat":
+    is_single = price.model == "per_unit" or (price.model == "flat" and not price.is_metered)
+    if charge.share is None and ((is_single and price.options == _PLAIN) or (price.model == "flat" and not is_single)):
         return price.unit_amount
     if not charge.quantity:
         return Decimal(0)

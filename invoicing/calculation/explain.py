@@ -50,12 +50,12 @@ def explain_charge(
         _step(
             "Period",
             f"{format_instant(charge.period.start)} up to, not including, {format_instant(charge.period.end)}",
-            f"{start} to {end} in {timezone}, {days} of {days} days",
+            f"{start} to {end} in {timezone}, " + (charge.share.text if charge.share else f"{days} of {days} days"),
         ),
         _quantity_step(charge),
         *_conversion_steps(charge),
         *_part_steps(priced.tiers),
-        _step("Exact amount", _describe_sum(priced.tiers), f"{format_exact(priced.amount_decimal)} minor units"),
+        _exact_step(charge, priced),
         _rounding_step(amount, price.currency, rounding),
     )
 
@@ -65,6 +65,8 @@ def explain_true_up(
 ) -> tuple[dict[str, str], ...]:
     """Return the steps from a minimum and what was used to what is missing, in order."""
     minimum = charge.price.options.minimum_amount or Decimal(0)
+    if charge.share is not None:
+        minimum = charge.share.of(minimum)
     return (
         _step("Minimum", f"agreed for {_name_price(charge)}", f"{format_exact(minimum)} minor units"),
         _step("Used", "the exact amount of the usage", f"{format_exact(priced.amount_decimal)} minor units"),
@@ -135,6 +137,13 @@ def _multiply(tier: PricedTier) -> str:
         return _DIFFERENCES[tier.kind]
     text = f"{format_exact(tier.quantity)} × {format_exact(tier.unit_amount)}"
     return f"{text} + {format_exact(tier.flat_amount)} flat" if tier.flat_amount else text
+
+
+def _exact_step(charge: ChargeFacts, priced: PricedQuantity) -> dict[str, str]:
+    formula, exact = _describe_sum(priced.tiers), f"{format_exact(priced.amount_decimal)} minor units"
+    if charge.share is not None and charge.type == "subscription":
+        return _step("Exact amount", f"({formula}) × {charge.share.text}", exact)
+    return _step("Exact amount", formula, exact)
 
 
 def _describe_sum(tiers: Sequence[PricedTier]) -> str:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Literal
 
-from billing_site.kernel.money import RoundingMode
+from billing_site.kernel.money import EXACT, RoundingMode
 from billing_site.kernel.periods import Period
 from catalog.pricing.terms import PriceTerms
 from catalog.pricing.usage import Usage
@@ -51,12 +51,36 @@ class QuantitySource:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareFacts:
+    """The share of a whole period that is charged: `numerator / denominator`, and how it reads (`15/31 days`)."""
+
+    numerator: int
+    denominator: int
+    text: str
+
+    def of(self, amount: Decimal) -> Decimal:
+        """Return this share of `amount`, multiplied before it is divided, to 96 digits."""
+        with localcontext(EXACT):
+            return amount * self.numerator / self.denominator
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {"numerator": str(self.numerator), "denominator": str(self.denominator), "text": self.text}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ShareFacts:
+        """Rebuild from the stored form."""
+        return cls(int(data["numerator"]), int(data["denominator"]), data["text"])
+
+
+@dataclass(frozen=True, slots=True)
 class ChargeFacts:
     """
     One thing to bill: a price of a subscription item, a quantity and the half-open period it covers.
 
     `usage.quantity` is the number of units (seats for a fee, the meter's unit for usage), exact; prices that look
-    closer also have the events or dimensions behind it.
+    closer also have the events or dimensions behind it. With a `share` the period is part of a whole one: a fee and a
+    minimum are charged by that share, usage is what it is.
     """
 
     type: ChargeType
@@ -69,6 +93,7 @@ class ChargeFacts:
     period: Period
     source: QuantitySource
     meter_name: str = ""
+    share: ShareFacts | None = None
 
     @property
     def quantity(self) -> Decimal:
@@ -89,6 +114,7 @@ class ChargeFacts:
             "period": [format_instant(self.period.start), format_instant(self.period.end)],
             "source": self.source.as_dict(),
             "meter_name": self.meter_name,
+            **({"share": self.share.as_dict()} if self.share is not None else {}),
         }
 
     @classmethod
@@ -106,6 +132,7 @@ class ChargeFacts:
             period=Period(parse_instant(start), parse_instant(end)),
             source=QuantitySource.from_dict(data["source"]),
             meter_name=data["meter_name"],
+            share=ShareFacts.from_dict(data["share"]) if data.get("share") else None,
         )
 
 

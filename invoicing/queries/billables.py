@@ -10,13 +10,16 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
 from accounts.models import BillingMode, Subscription, SubscriptionItem
 from accounts.queries.meter_prices import MeterPrices, load_meter_prices
 from accounts.queries.plan_items import PlanItems, plan_items
 from accounts.queries.price_overrides import Overrides, load_overrides
+from accounts.terms.cycles import Cycle
+from accounts.terms.proration import ProrationTerms, Share, measure_share
 from billing_site.kernel.ids import new_uuid
 from billing_site.kernel.periods import Period
 from catalog.models import BillingTiming, Price
@@ -29,7 +32,8 @@ class DueBoundary:
     """
     Boundary `number`: the period it closes (none at the first) and the one it opens (none at the end).
 
-    `next_number` is the boundary after it.
+    `next_number` is the boundary after it. When the subscription ends early, at `ends_at`, `whole` is the period that
+    `closing` was to be.
     """
 
     subscription: Subscription
@@ -37,6 +41,8 @@ class DueBoundary:
     closing: Period | None
     opening: Period | None
     next_number: int
+    whole: Period | None = None
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Billable:
     plan_version_id: str
     plan_id: str
     plan_name: str
+    share: Share | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +84,11 @@ class Billables:
                     found += self._bill_fee(subscription, item, boundary.opening, BillingTiming.ADVANCE)
         if boundary.closing is not None:
             found += self._bill_usage(subscription, items, boundary.closing)
-        return found
+        if boundary.whole is None or boundary.closing is None:
+            return found
+        cycle = Cycle(subscription.anchor_date, subscription.billing_interval, subscription.zone)
+        share = measure_share(part=boundary.closing, billed=boundary.whole, cycle=cycle, terms=ProrationTerms())
+        return [replace(each, share=share) for each in found]
 
     def pass_boundary(self, boundary: DueBoundary) -> PlanItems | None:
         """

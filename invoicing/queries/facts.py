@@ -7,7 +7,7 @@ Source: contract chapter Renewal and cycle; policies.md 5 to 7.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
@@ -16,7 +16,7 @@ from accounts.models import Subscription, SubscriptionItem, SubscriptionStatus
 from billing_site.kernel.money import RoundingMode
 from billing_site.kernel.periods import Period, billing_period
 from catalog.pricing.usage import Usage
-from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource
+from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource, ShareFacts
 from invoicing.models import Seller
 from invoicing.queries.billables import Billable, Billables, DueBoundary
 from metering.queries.measuring import MeasuredUsage, MeasureRequest, measure_usage
@@ -40,13 +40,22 @@ def get_boundary(subscription: Subscription) -> DueBoundary:
     while before >= 0 and not _get_period(subscription, before).duration:
         before -= 1
     closing = _get_period(subscription, before) if before >= 0 else None
-    ends = subscription.cancel_at_period_end and subscription.status != SubscriptionStatus.TRIALING and number > 0
+    ends = subscription.cancel_at_period_end and (number > 0 or subscription.status == SubscriptionStatus.TRIALING)
     if ends:
         return DueBoundary(subscription, number, closing, None, number + 1)
     after = number
     while not (opening := _get_period(subscription, after)).duration:
         after += 1
     return DueBoundary(subscription, number, closing, opening, after + 1)
+
+
+def cut_boundary(subscription: Subscription, *, at: datetime) -> DueBoundary:
+    """Return the boundary of a subscription that ends at `at`, before its next one: it closes what has passed."""
+    boundary = get_boundary(subscription)
+    whole = boundary.closing
+    if whole is None or at <= whole.start:
+        return replace(boundary, closing=None, opening=None, ends_at=at)
+    return replace(boundary, closing=Period(whole.start, at), opening=None, whole=whole, ends_at=at)
 
 
 def _get_period(subscription: Subscription, number: int) -> Period:
@@ -95,7 +104,7 @@ def gather_facts(
 
 
 def _charge(billable: Billable, measured: MeasuredUsage | None) -> ChargeFacts:
-    item = billable.item
+    item, share = billable.item, billable.share
     if measured is None:
         usage, source = Usage(Decimal(item.quantity)), QuantitySource("item")
     else:
@@ -112,6 +121,7 @@ def _charge(billable: Billable, measured: MeasuredUsage | None) -> ChargeFacts:
         period=billable.period,
         source=source,
         meter_name=item.meter.display_name if item.meter is not None else "",
+        share=None if share is None else ShareFacts(share.numerator, share.denominator, share.describe()),
     )
 
 
@@ -125,9 +135,8 @@ def settle_boundary(boundary: DueBoundary) -> bool:
     subscription = boundary.subscription
     if boundary.opening is None:
         subscription.status = SubscriptionStatus.CANCELED
-        subscription.ended_at = (
-            boundary.closing.end if boundary.closing is not None else subscription.current_period_end
-        )
+        end = boundary.closing.end if boundary.closing is not None else subscription.current_period_end
+        subscription.ended_at = boundary.ends_at or end
         subscription.next_billing_at = None
         return False
     if subscription.status == SubscriptionStatus.TRIALING:

@@ -20,7 +20,7 @@ from billing_site.platform.services import events
 from invoicing.calculation.draft import draft_invoice
 from invoicing.models import BillingRun, Invoice
 from invoicing.queries.billables import DueBoundary, load_billables
-from invoicing.queries.facts import gather_facts, get_due_boundary, settle_boundary
+from invoicing.queries.facts import cut_boundary, gather_facts, get_due_boundary, settle_boundary
 from invoicing.services.drafting import DraftToWrite, write_drafts
 from invoicing.services.issuing import issue_invoices
 from invoicing.services.items import store_items
@@ -57,39 +57,79 @@ def bill_subscriptions(
     number of queries depends on the number of missed periods, not on the number of subscriptions.
     :raises IntegrityError: if a period is billed already (`…_period_billed_once`).
     """
-    subscriptions = lock_subscriptions(subscription_ids)
-    billed = {each.id: BilledSubscription(each) for each in subscriptions}
-    billables = load_billables(subscriptions)
-    sellers = ensure_sellers({each.account.org_id for each in subscriptions})
-    changes: list[events.NewEvent] = []
-    while due := _list_due(subscriptions, as_of):
+    billing = _Billing(lock_subscriptions(subscription_ids), as_of=as_of, actor=actor, run=run)
+    billing.bill_due()
+    return billing.finish()
+
+
+def bill_until_end(*, subscription_id: uuid.UUID, at: datetime, actor: Actor, reason: str = "") -> BilledSubscription:
+    """
+    Bill what is due by `at`, end the subscription at that moment, and bill what its last stretch used.
+
+    A fee in arrears is owed for the days before the day of `at`, a minimum by the same share; a fee in advance was
+    billed with its period. Runs in the caller's transaction; the subscription is running.
+    Source: contract chapter Subscriptions (cancel at once); policies, rules 5, 9 and 12.
+    """
+    billing = _Billing(lock_subscriptions([subscription_id]), as_of=at, actor=actor, run=None)
+    billing.bill_due()
+    (subscription,) = billing.subscriptions
+    if subscription.status in BILLABLE_STATUSES:
+        billing.reason = reason
+        billing.bill([cut_boundary(subscription, at=at)])
+    return billing.finish()[0]
+
+
+class _Billing:
+    """One pass over locked subscriptions: boundary after boundary, then everything that changed is stored."""
+
+    def __init__(
+        self, subscriptions: Sequence[Subscription], *, as_of: datetime, actor: Actor, run: BillingRun | None
+    ) -> None:
+        self.subscriptions, self.as_of, self.actor, self.run = subscriptions, as_of, actor, run
+        self.billed = {each.id: BilledSubscription(each) for each in subscriptions}
+        self.billables = load_billables(subscriptions)
+        self.sellers = ensure_sellers({each.account.org_id for each in subscriptions})
+        self.changes: list[events.NewEvent] = []
+        self.reason = ""
+
+    def bill_due(self) -> None:
+        """Bill every boundary that has come, those that were missed one after the other."""
+        while due := _list_due(self.subscriptions, self.as_of):
+            self.bill(due)
+
+    def bill(self, boundaries: Sequence[DueBoundary]) -> None:
+        """Draft, write and issue what the boundaries bill, and move their subscriptions on in memory."""
+        gathered = gather_facts(boundaries, billables=self.billables, sellers=self.sellers)
         pending: dict[datetime, list[DraftToWrite]] = defaultdict(list)
-        gathered = gather_facts(due, billables=billables, sellers=sellers)
         for each in gathered:
             draft = draft_invoice(each.facts)
             subscription = each.boundary.subscription
             if draft.lines:
-                seller = sellers[subscription.account.org_id]
+                seller = self.sellers[subscription.account.org_id]
                 to_write = DraftToWrite(draft, subscription, subscription.account, seller, each.items)
-                pending[_get_now(subscription, as_of)].append(to_write)
+                pending[_get_now(subscription, self.as_of)].append(to_write)
         taken_over = {
             each.boundary.subscription.id: planned
             for each in gathered
-            if (planned := billables.pass_boundary(each.boundary)) is not None
+            if (planned := self.billables.pass_boundary(each.boundary)) is not None
         }
-        store_items(taken_over.values(), [draft for drafts in pending.values() for draft in drafts], billables)
+        store_items(taken_over.values(), [draft for drafts in pending.values() for draft in drafts], self.billables)
         for at, drafts in sorted(pending.items()):
-            written = [invoice for invoice, _ in write_drafts(drafts, run=run)]
-            for invoice in issue_invoices(written, at=at, actor=actor):
-                billed[_subscription_id(invoice)].invoices.append(invoice)
-        for boundary in due:
-            billed[boundary.subscription.id].boundaries += 1
-            if (change := _settle(boundary, _get_now(boundary.subscription, as_of), actor)) is not None:
-                changes.append(change)
-    moved = [each.subscription for each in billed.values() if each.boundaries]
-    update_rows(moved, _SETTLED_COLUMNS)
-    events.emit_many(changes)
-    return [billed[each.id] for each in subscriptions]
+            written = [invoice for invoice, _ in write_drafts(drafts, run=self.run)]
+            for invoice in issue_invoices(written, at=at, actor=self.actor):
+                self.billed[_subscription_id(invoice)].invoices.append(invoice)
+        for boundary in boundaries:
+            self.billed[boundary.subscription.id].boundaries += 1
+            change = _settle(boundary, _get_now(boundary.subscription, self.as_of), self.actor, self.reason)
+            if change is not None:
+                self.changes.append(change)
+
+    def finish(self) -> list[BilledSubscription]:
+        """Store how far the subscriptions have moved, with the events, and return what became of each."""
+        moved = [each.subscription for each in self.billed.values() if each.boundaries]
+        update_rows(moved, _SETTLED_COLUMNS)
+        events.emit_many(self.changes)
+        return [self.billed[each.id] for each in self.subscriptions]
 
 
 def lock_subscriptions(subscription_ids: Iterable[uuid.UUID]) -> list[Subscription]:
@@ -122,7 +162,7 @@ def _list_due(subscriptions: Sequence[Subscription], as_of: datetime) -> list[Du
     return found
 
 
-def _settle(boundary: DueBoundary, at: datetime, actor: Actor) -> events.NewEvent | None:
+def _settle(boundary: DueBoundary, at: datetime, actor: Actor, reason: str) -> events.NewEvent | None:
     """Move on in memory and return the event to write: renewed, canceled, or none at the very first boundary."""
     subscription = boundary.subscription
     before = {
@@ -143,6 +183,7 @@ def _settle(boundary: DueBoundary, at: datetime, actor: Actor) -> events.NewEven
         actor=actor,
         data=_snapshot(subscription),
         previous=before,
+        reason=reason,
     )
 
 
@@ -155,4 +196,5 @@ def _snapshot(subscription: Subscription) -> dict[str, Any]:
         "current_period_start": subscription.current_period_start,
         "current_period_end": subscription.current_period_end,
         "ended_at": subscription.ended_at,
+        "cancellation_reason": subscription.cancellation_reason,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema
@@ -19,9 +20,10 @@ from accounts.api.serializers.subscriptions import (
     SubscriptionTermsQuery,
 )
 from accounts.models import Account, Subscription
-from accounts.queries.access import choose_accounts, resolve_account, visible_accounts
+from accounts.queries.access import choose_accounts, resolve_account
 from accounts.queries.subscriptions import (
     SubscriptionNotFound,
+    find_subscription,
     get_current_subscription,
     list_subscriptions,
     with_details,
@@ -107,17 +109,12 @@ class SubscriptionViewSet(BillingViewSet):
         query = query_serializer(CurrentSubscriptionQuery, request)
         account = resolve_account(self.principal, account_id)
         found = get_current_subscription(account=account, product=query.get("product"))
-        return self._answer(found)
+        return answer_subscription(found.pk)
 
     @extend_schema(responses=SubscriptionSerializer)
     def retrieve(self, request: Request, subscription_id: str) -> Response:
         """Show a subscription."""
-        key = Subscription.parse_id(subscription_id)
-        visible = Subscription.objects.filter(account__in=visible_accounts(self.principal).order_by())
-        found = None if key is None else visible.filter(pk=key).first()
-        if found is None:
-            raise NotFound("subscription")
-        return self._answer(found)
+        return answer_subscription(find_subscription(self.principal, subscription_id).pk)
 
     @extend_schema(
         parameters=[SubscriptionTermsQuery],
@@ -158,16 +155,17 @@ class SubscriptionViewSet(BillingViewSet):
             self_service=not self.principal.is_internal,
             **terms,
         )
-        return self._answer(subscription, status=201)
+        return answer_subscription(subscription.pk, status=201)
 
     def _page(self, subscriptions: QuerySet[Subscription]) -> Response:
         return self.page(_with_newest_invoice(subscriptions), SubscriptionSerializer, encode_invoice_id=_invoice_id)
 
-    def _answer(self, subscription: Subscription, status: int = 200) -> Response:
-        """Render the row as it is stored now, with what belongs to it."""
-        row = _with_newest_invoice(with_details(Subscription.objects.filter(pk=subscription.pk))).get()
-        shown = SubscriptionSerializer(row, context={"encode_invoice_id": _invoice_id})
-        return Response(shown.data, status=status)
+
+def answer_subscription(key: UUID, status: int = 200) -> Response:
+    """Render a subscription as it is stored now, with what belongs to it."""
+    row = _with_newest_invoice(with_details(Subscription.objects.filter(pk=key))).get()
+    shown = SubscriptionSerializer(row, context={"encode_invoice_id": _invoice_id})
+    return Response(shown.data, status=status)
 
 
 def _choose_plan(request: Request, from_body: str | None) -> str:

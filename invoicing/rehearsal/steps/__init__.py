@@ -13,6 +13,7 @@ from typing import Final
 
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.scope import Scope
+from invoicing.rehearsal.steps.cancellations import Cancel, Reactivate
 from invoicing.rehearsal.steps.catalogs import PublishCatalog
 from invoicing.rehearsal.steps.cycles import RunCycle
 from invoicing.rehearsal.steps.deposits import Deposit
@@ -25,10 +26,12 @@ from invoicing.rehearsal.story import Action
 Reader = Callable[[Fields, Scope], Action]
 
 VERBS: Final[Mapping[str, Reader]] = {
+    "cancel": Cancel.read,
     "deposit": Deposit.read,
     "move_price": MovePrice.read,
     "override_price": OverridePrice.read,
     "publish_catalog": PublishCatalog.read,
+    "reactivate": Reactivate.read,
     "run_cycle": RunCycle.read,
     "subscribe": Subscribe.read,
     "usage": ReportUsage.read,
@@ -38,7 +41,7 @@ VERBS: Final[Mapping[str, Reader]] = {
 # Verbs of the format whose features this version does not have.
 NOT_YET: Final = frozenset(
     """
-    add_line adjust_balance cancel change_plan change_quantity credit_note discount grant_credit pause pay
-    payment_method payment_result reactivate redeem refund resume schedule
+    add_line adjust_balance change_plan change_quantity credit_note discount grant_credit pause pay
+    payment_method payment_result redeem refund resume schedule
     """.split()
 )
