@@ -191,6 +191,7 @@ class Service:
             ("GET", f"{base}/tenants/(.+)/usage/summary", lambda _: Reply(200, self.summary)),
             ("GET", f"{base}/tenants/(.+)/subscription", self._current_subscription),
             ("POST", f"{base}/subscriptions", self._create_subscription),
+            ("POST", f"{base}/subscriptions/sub_1/(cancel|reactivate)", self._end_subscription),
             ("GET", f"{base}/invoices", self._list_invoices),
             ("GET", f"{base}/invoices/[^/]+", self._get_invoice),
             (
@@ -249,6 +250,12 @@ class Service:
         if self.subscription is None:
             return problem(404, "subscription_not_found", "No running subscription.")
         return Reply(200, self.subscription)
+
+    def _end_subscription(self, request: Request) -> Reply:
+        if request.path.endswith("reactivate"):
+            return Reply(200, {**SUBSCRIPTION, "cancel_at_period_end": False})
+        now = bool(request.data.get("immediately"))
+        return Reply(200, {**SUBSCRIPTION, "status": "canceled" if now else "active", "cancel_at_period_end": not now})
 
     def _create_subscription(self, request: Request) -> Reply:
         if request.data["plan_id"] != "llm-pro":

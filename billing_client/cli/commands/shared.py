@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 from typing import Any
 
-from billing_client.cli.failures import misuse
+import typer
+
+from billing_client.cli.failures import CliError, misuse
 from billing_client.money import format_money
 
 
@@ -49,3 +52,15 @@ def check_date(text: str | None, name: str) -> str | None:
     except ValueError as error:
         raise misuse(f"{name}: {text} is not a date such as 2026-01-31") from error
     return text
+
+
+def confirm(question: str) -> None:
+    """
+    Ask before something that costs or ends something.
+
+    :raises CliError: exit code 2 where nobody can answer, 1 when the answer is no.
+    """
+    if not sys.stdin.isatty():
+        raise misuse("there is nobody to ask", hint="--force does it without a question")
+    if not typer.confirm(question, err=True):
+        raise CliError("nothing was done")

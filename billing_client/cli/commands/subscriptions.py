@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from billing_client.cli.commands.plans import list_plans
-from billing_client.cli.commands.shared import show_day, show_minute, show_money, show_period
+from billing_client.cli.commands.shared import confirm, show_day, show_minute, show_money, show_period
 from billing_client.cli.failures import CliError, misuse
 from billing_client.cli.output import Document, Table
 from billing_client.cli.registry import make_app
 from billing_client.cli.session import Session
 from billing_client.errors import NotFound
 
+if TYPE_CHECKING:
+    from billing_client.http import BillingClient
+
 app = make_app()
+_REASONS: Final = ("low_quality", "too_expensive", "switching_providers", "no_longer_needed", "other")
 
 _COLUMNS = ("id", "plan_id", "status", "quantity", "current_period_start", "current_period_end", "cancel_at_period_end")
 
@@ -79,6 +83,58 @@ def create_subscription(
             raise
     session.output.write(_render(subscription, []))
     session.output.say("Subscription created")
+
+
+@app.command("cancel")
+def cancel_subscription(
+    context: typer.Context,
+    *,
+    immediate: Annotated[
+        bool, typer.Option("--immediate", "--immediately", help="Now; what was used so far is invoiced.")
+    ] = False,
+    at_period_end: Annotated[bool, typer.Option("--at-period-end", help="With the period, the default.")] = False,
+    reason: Annotated[str, typer.Option(help=f"One of: {', '.join(_REASONS)}.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+) -> None:
+    """Cancel the running subscription: with its period, or at once."""
+    if immediate and at_period_end:
+        raise misuse("--immediate and --at-period-end contradict each other")
+    reason = reason.replace("-", "_")
+    if reason and reason not in _REASONS:
+        raise misuse(f"--reason: {reason} is not one of {', '.join(_REASONS)}")
+    session = Session.of(context)
+    with session.connect("billing:subscription:write", "billing:read") as client:
+        subscription = _get_running(session, client)
+        when = "now" if immediate else f"on {show_day(subscription['current_period_end'])}"
+        if not force:
+            confirm(f"Cancel {subscription['plan_id']} {when}?")
+        body = {"immediately": immediate, **({"reason": reason} if reason else {})}
+        subscription = client.post(f"/api/v1/billing/subscriptions/{subscription['id']}/cancel", body)
+    session.output.write(_render(subscription, []))
+    session.output.say("Subscription canceled" if immediate else f"Subscription ends {when}")
+
+
+@app.command("reactivate")
+def reactivate_subscription(context: typer.Context) -> None:
+    """Take back a scheduled cancellation."""
+    session = Session.of(context)
+    with session.connect("billing:subscription:write", "billing:read") as client:
+        subscription = _get_running(session, client)
+        if not subscription.get("cancel_at_period_end"):
+            raise CliError("the subscription is not set to cancel")
+        subscription = client.post(f"/api/v1/billing/subscriptions/{subscription['id']}/reactivate", {})
+    session.output.write(_render(subscription, []))
+    session.output.say("Subscription goes on")
+
+
+def _get_running(session: Session, client: BillingClient) -> dict[str, Any]:
+    from billing_client.http import account_path
+
+    try:
+        found: dict[str, Any] = client.get(account_path(session.find_account(), "subscription"))
+    except NotFound as error:
+        raise CliError("no active subscription", hint="billing plan list; billing subscription create") from error
+    return found
 
 
 def _render(subscription: dict[str, Any], events: list[dict[str, Any]], *, with_history: bool = False) -> Document:
