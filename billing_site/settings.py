@@ -253,6 +253,7 @@ BILLING_RUN_CHUNK_SIZE = env.int("BILLING_RUN_CHUNK_SIZE", default=500)  # subsc
 BILLING_INVOICE_PREFIX = env.str("BILLING_INVOICE_PREFIX", default="INV")
 BILLING_INVOICE_DUE_DAYS = env.int("BILLING_INVOICE_DUE_DAYS", default=7)
 BILLING_CATALOG_APPROVAL = env.bool("BILLING_CATALOG_APPROVAL", default=True)  # in the admin; ADR 0017
+BILLING_APPROVAL_LIMIT = env.int("BILLING_APPROVAL_LIMIT", default=10_000)  # minor units; 0: always two people
 # Changes to the table of accounts.terms.tiers.
 BILLING_TIERS: dict[str, object] = json.loads(env.str("BILLING_TIERS", default="{}"))
 BILLING_COMPANY = {

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from accounts.admin.cost_center import render_tree
 from accounts.admin.inlines import BalanceInline, EntryInline, MemberInline, SubscriptionInline
+from accounts.admin.money_actions import MoneyActions
 from accounts.admin.price_override import PriceOverrideInline
-from accounts.models import Account, AccountStatus, LedgerAccount, LedgerKind, Member, Subscription
+from accounts.models import Account, LedgerAccount, LedgerKind, Member, Subscription
 from accounts.models.subscription import RUNNING_STATUSES
-from accounts.queries.currencies import require_currency
 from accounts.services.accounts import create_account, update_account
-from accounts.services.deposits import deposit
 from accounts.services.members import add_member, change_member_role, remove_member
-from billing_site.backoffice.actions import Call, ReasonForm, service_action, staff_actor
+from billing_site.backoffice.actions import Call, service_action, staff_actor
 from billing_site.backoffice.admin import BackOfficeAdmin
 from billing_site.backoffice.display import (
     NOTHING,
-    format_money,
     link_display,
     money,
     status_badge,
@@ -34,37 +30,11 @@ from billing_site.backoffice.display import (
 )
 from billing_site.backoffice.history import SHOWN_EVENTS, render_timeline
 from billing_site.kernel import clock
-from billing_site.kernel.errors import ValidationFailed
-from billing_site.kernel.money import parse_major
 from billing_site.platform.models import Event
 
 
-class DepositForm(ReasonForm):
-    """What a deposit needs besides its reason."""
-
-    amount = forms.CharField(
-        max_length=30, widget=UnfoldAdminTextInputWidget(), help_text="In major units, such as 25.00."
-    )
-    currency = forms.CharField(
-        max_length=3, required=False, widget=UnfoldAdminTextInputWidget(), help_text="Empty: the account's."
-    )
-    promotional = forms.BooleanField(
-        required=False,
-        widget=UnfoldBooleanWidget(),
-        help_text="Given away: no money was received.",
-    )
-    expires_in = forms.IntegerField(
-        required=False,
-        min_value=0,
-        max_value=36_500,
-        label="Expires in days",
-        widget=UnfoldAdminIntegerFieldWidget(),
-        help_text="Empty or 0: never.",
-    )
-
-
 @admin.register(Account)
-class AccountAdmin(BackOfficeAdmin):
+class AccountAdmin(MoneyActions, BackOfficeAdmin):
     """Who is billed: profile, people, subscriptions, money, history."""
 
     nav_icon = "domain"
@@ -75,7 +45,7 @@ class AccountAdmin(BackOfficeAdmin):
     list_filter = ("status", "tier", "currency", "org_id")
     search_fields = ("name", "external_id", "email")
     search_help_text = "Name, external id, e-mail, or an id such as acc_…"
-    actions_detail = ("deposit_money",)
+    actions_detail = ("deposit_money", "adjust_credit")
     inlines = (SubscriptionInline, PriceOverrideInline, MemberInline, BalanceInline, EntryInline)
     autocomplete_fields = ("test_clock",)
     fieldsets = (
@@ -169,33 +139,6 @@ class AccountAdmin(BackOfficeAdmin):
             return NOTHING
         events = Event.objects.filter(account_id=account.pk).order_by("-id")[:SHOWN_EVENTS]
         return render_timeline(list(events), zone=account.timezone)
-
-    @service_action(
-        description="Deposit",
-        permission="accounts.deposit_money",
-        effect="The amount is added to the prepaid balance of the account, as a balanced ledger entry.",
-        allowed=lambda account: account.status == AccountStatus.ACTIVE,
-        form=DepositForm,
-        icon="add_card",
-    )
-    def deposit_money(self, request: HttpRequest, account: Account, call: Call) -> str:
-        currency = require_currency(call.data["currency"] or account.currency)
-        try:
-            amount = parse_major(call.data["amount"].strip(), currency)
-        except ValueError as error:
-            raise ValidationFailed.of("/amount", "invalid", f"{error}.") from error
-        deposit(
-            account=account,
-            amount=amount,
-            currency=currency,
-            at=call.at,
-            actor=call.actor,
-            notes=call.reason,
-            tags="manual,promotion" if call.data["promotional"] else "manual",
-            expires_in=call.data["expires_in"],
-            reason=call.reason,
-        )
-        return f"{format_money(amount, currency)} deposited on {account}."
 
 
 @admin.register(Member)

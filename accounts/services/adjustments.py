@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 
 from accounts.models import Account, LedgerAccount, LedgerEntry, LedgerKind
 from accounts.queries.currencies import require_currency
 from accounts.services.account_locks import lock_open_account
+from accounts.services.approval_limits import require_second_person
 from accounts.services.ledger import PostingSpec, post_entry
 from accounts.services.prepaid import MAX_AMOUNT, InsufficientBalance
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, ValidationFailed
 from billing_site.kernel.ids import encode_id, new_uuid
+from billing_site.platform.models import Approval
 from billing_site.platform.services import events
+
+ADJUSTMENT_KIND: Final = "ledger.adjustment"
 
 
 class AmountZero(DomainError):
@@ -35,6 +39,7 @@ def adjust_invoice_credit(
     metadata: dict[str, Any] | None = None,
     key: str | None = None,
     reason: str = "",
+    approval: Approval | None = None,
 ) -> LedgerEntry:
     """
     Add `amount` minor units to the invoice credit, or take them when it is below zero, and return the entry.
@@ -43,6 +48,7 @@ def adjust_invoice_credit(
     answers the first entry.
     :raises AmountZero: for zero. :raises CurrencyUnsupported: for a currency not offered.
     :raises InsufficientBalance: when a debit is larger than the balance. :raises ValidationFailed: without description.
+    :raises SecondPersonNeeded: when staff gives more than the limit without an `approval`.
     :raises InvalidState: when the account is closed.
     """
     if amount == 0:
@@ -52,6 +58,9 @@ def adjust_invoice_credit(
     if not description.strip():
         raise ValidationFailed.of("/description", "blank", "Say what the adjustment is for.")
     currency = require_currency(currency)
+    require_second_person(
+        kind=ADJUSTMENT_KIND, account=account, amount=amount, currency=currency, actor=actor, approval=approval
+    )
     account = lock_open_account(account.pk)
     key = key or f"adjustment:{encode_id(LedgerEntry.id_prefix, new_uuid())}"
     if first := LedgerEntry.objects.filter(key=key).first():

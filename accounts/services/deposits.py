@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
@@ -13,12 +13,15 @@ from django.db.models import F, Q, QuerySet
 from accounts.models import Account, CreditLot, LedgerEntry, LedgerKind
 from accounts.queries.currencies import require_currency
 from accounts.services.account_locks import lock_open_account
+from accounts.services.approval_limits import require_second_person
 from accounts.services.ledger import NewEntry, PostingSpec
 from accounts.services.prepaid import PrepaidChange, lock_balance, lock_balances, require_amount
 from billing_site.kernel.actors import SYSTEM, Actor
 from billing_site.kernel.errors import ValidationFailed
 from billing_site.kernel.ids import encode_id, new_uuid
+from billing_site.platform.models import Approval
 
+DEPOSIT_KIND: Final = "ledger.deposit"
 MAX_EXPIRY_DAYS = 36_500
 SWEEP_CHUNK = 200
 # A deposit tagged with one of these was given away, not paid for.
@@ -40,6 +43,7 @@ def deposit(
     metadata: dict[str, Any] | None = None,
     key: str | None = None,
     reason: str = "",
+    approval: Approval | None = None,
 ) -> LedgerEntry:
     """
     Put `amount` minor units on the prepaid balance and return the entry.
@@ -48,10 +52,14 @@ def deposit(
     `expires_in` counts days, 0 is never; `expires_at` may be given instead. A `key` seen before answers the first
     entry and deposits nothing. What the balance owes, because usage was charged past it, is paid off first.
     :raises AmountNotPositive: for zero or less; :raises CurrencyUnsupported: for a currency not offered.
+    :raises SecondPersonNeeded: when staff deposits more than the limit without an `approval`.
     :raises InvalidState: when the account is closed.
     """
     require_amount(amount)
     currency = require_currency(currency)
+    require_second_person(
+        kind=DEPOSIT_KIND, account=account, amount=amount, currency=currency, actor=actor, approval=approval
+    )
     ends_at = _find_end(expires_in, expires_at, at)
     account = lock_open_account(account.pk)
     key = key or f"deposit:{encode_id(LedgerEntry.id_prefix, new_uuid())}"
@@ -114,15 +122,16 @@ class ExpiredDeposits:
     lots: int
 
 
-def expire_deposits(*, at: datetime, actor: Actor = SYSTEM) -> ExpiredDeposits:
+def expire_deposits(*, at: datetime, actor: Actor = SYSTEM, org_id: str | None = None) -> ExpiredDeposits:
     """
     Return what is left of every deposit whose end has come to the platform, in transactions of a few hundred accounts.
 
     An account on a test clock counts by that clock. What a pending hold needs stays until the hold ends. Running it
-    twice, or twice at once, expires nothing twice.
+    twice, or twice at once, expires nothing twice. With `org_id` only the accounts of that organization count.
     """
     total = 0
-    due = _due_lots(at).order_by("account_id").values_list("account_id", flat=True).distinct()
+    lots = _due_lots(at) if org_id is None else _due_lots(at).filter(account__org_id=org_id)
+    due = lots.order_by("account_id").values_list("account_id", flat=True).distinct()
     after: UUID | None = None
     while owners := list((due if after is None else due.filter(account_id__gt=after))[:SWEEP_CHUNK]):
         total += _expire_chunk(owners, at, actor)
