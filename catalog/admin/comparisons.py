@@ -73,6 +73,11 @@ class ComparedEntry:
     rows: tuple[Row, ...] = ()
     unchanged: str = ""
     url: str = ""
+    undo_url: str = ""
+
+    @property
+    def undo_label(self) -> str:
+        return {"added": "Remove", "removed": "Put back", "changed": "Undo"}[self.change]
 
     @property
     def tone(self) -> str:
@@ -94,8 +99,18 @@ class Comparison:
         return not self.entries
 
 
-def compare_contents(old: CatalogContent | None, new: CatalogContent, *, find_url: FindUrl | None = None) -> Comparison:
-    """Return what `new` changes, in the order of the document; plans first, they are what is sold."""
+def compare_contents(
+    old: CatalogContent | None,
+    new: CatalogContent,
+    *,
+    find_url: FindUrl | None = None,
+    find_undo_url: FindUrl | None = None,
+) -> Comparison:
+    """
+    Return what `new` changes, in the order of the document; plans first, they are what is sold.
+
+    `find_url` and `find_undo_url` return where an entry (section and key) is edited, and where its change is undone.
+    """
     before = old or CatalogContent()
     difference = diff_documents(old, new)
     kinds = {kind.kind: kind for kind in difference.kinds}
@@ -108,6 +123,9 @@ def compare_contents(old: CatalogContent | None, new: CatalogContent, *, find_ur
         entries.append(compare_plans(was, plan, units=units, change=change, url=url_of("plans", key)))
     for name in ("products", "meters", "prices"):
         entries += _compare_kind(kinds[name], before, new, url_of)
+    if find_undo_url is not None:
+        sections = {noun: section for section, noun in _SINGULAR.items()}
+        entries = [replace(entry, undo_url=find_undo_url(sections[entry.kind], entry.key)) for entry in entries]
     return Comparison(tuple(entries))
 
 
@@ -134,10 +152,11 @@ def compare_plans(
 
 
 def render_comparison(
-    comparison: Comparison, *, before: str, after: str, nothing: str = "Nothing differs."
+    comparison: Comparison, *, before: str, after: str, nothing: str = "Nothing differs.", csrf_token: str = ""
 ) -> SafeString:
-    """Return the two sides as a block."""
+    """Return the two sides as a block; with a `csrf_token` its entries may offer to undo their change."""
     context = {
+        "csrf_token": csrf_token,
         "entries": comparison.entries[:_SHOWN_ENTRIES],
         "more": max(0, len(comparison.entries) - _SHOWN_ENTRIES),
         "before": before,

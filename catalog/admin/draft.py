@@ -157,6 +157,7 @@ class CatalogDraftAdmin(BackOfficeAdmin):
             ("document", "json/", draft_pages.show_document),
             ("log", "log/", draft_pages.show_log),
             ("export", "export/", draft_pages.export_document),
+            ("undo", "<str:section>/undo/", editor_views.undo_change),
             ("quote", "plans/<int:index>/quote/", editor_views.answer_quote),
             ("copy", "plans/<int:index>/copy/", editor_views.copy_plan),
             ("remove", f"{part}/remove/", editor_views.drop_entry),

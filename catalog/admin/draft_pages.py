@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import get_token
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.text import slugify
@@ -29,7 +30,7 @@ from catalog.admin.comparisons import Comparison, compare_contents, render_compa
 from catalog.admin.draft_forms import DocumentForm
 from catalog.admin.draft_impact import Impact, build_impact
 from catalog.admin.draft_overview import build_overview
-from catalog.admin.editor_document import find_index
+from catalog.admin.editor_document import SINGULAR, find_index
 from catalog.documents.content import CatalogContent
 from catalog.documents.findings import DocumentInvalid, Findings
 from catalog.documents.formatting import format_document
@@ -113,7 +114,11 @@ class DraftPage:
         """What the draft changes; None while its document cannot be read."""
         if self.content is None:
             return None
-        return compare_contents(self.active_content, self.content, find_url=self._find_entry_url)
+        undo = self._find_undo_url if self.is_editable else None
+        return compare_contents(self.active_content, self.content, find_url=self._find_entry_url, find_undo_url=undo)
+
+    def _find_undo_url(self, section: str, _key: str) -> str:
+        return page_url("undo", self.draft, section) if section in SINGULAR else ""
 
     def _find_entry_url(self, section: str, key: str) -> str:
         index = find_index(self.draft.document, section, key) if self.is_editable and section != "prices" else None
@@ -233,6 +238,7 @@ def show_changes(page: DraftPage) -> HttpResponse:
             before=f"Published (revision {active.revision})" if active else "Published",
             after="This draft",
             nothing="This draft says the same as the published catalog.",
+            csrf_token=get_token(page.request),
         )
     impact = page.build_impact()
     return page.render("catalog/draft_changes.html", tab="changes", comparison_block=block, impact=impact)

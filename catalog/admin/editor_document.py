@@ -103,6 +103,25 @@ def remove_entry(document: Document, section: str, index: int) -> Document:
     return changed
 
 
+def restore_entry(document: Document, published: Document, section: str, key: str) -> Document:
+    """
+    Return the document in which the entry called `key` is as in another one: put back, taken out or replaced.
+
+    :raises NotFound: if neither has it.
+    """
+    place, old_place = find_index(document, section, key), find_index(published, section, key)
+    if old_place is None:
+        if place is None:
+            raise NotFound(SINGULAR[section], f"There is no {SINGULAR[section]} {key[:100]!r}.")
+        return remove_entry(document, section, place)
+    entry = get_entry(published, section, old_place)
+    if place is None:
+        return insert_entry(document, section, old_place, entry)
+    changed = _copy_section(document, section)
+    changed[section][place] = entry
+    return changed
+
+
 def duplicate_plan(document: Document, index: int) -> tuple[Document, int]:
     """
     Return the document with a copy of a plan behind it, under an id that is free, and the copy's place.

@@ -24,6 +24,7 @@ from catalog.admin.editor_document import (
     list_entries,
     remove_entry,
     replace_entry,
+    restore_entry,
 )
 from catalog.admin.editor_fields import FindingPlaces
 from catalog.admin.editor_parts import build_part_fields, read_part
@@ -94,6 +95,25 @@ def drop_entry(page: DraftPage, section: str, index: int) -> HttpResponse:
     if _update(page, document, what=what) is not None:
         messages.success(page.request, f"{what[:1].upper()}{what[1:]} from this draft.")
     return HttpResponseRedirect(page_url("change", page.draft))
+
+
+def undo_change(page: DraftPage, section: str) -> HttpResponse:
+    """Make one entry again what is published: put it back, take it out, or undo what was changed in it."""
+    if page.request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    page.require_editable()
+    if section not in SECTIONS:
+        raise Http404("Drafts have no such part.")
+    key = page.request.POST.get("key", "")
+    published = page.active_content.as_editable_document() if page.active_content else {}
+    try:
+        changed = restore_entry(page.draft.document, published, section, key)
+    except NotFound as error:
+        raise Http404(error.detail) from error
+    what = f"{SINGULAR[section]} {key} is again as published"
+    if _update(page, changed, what=what) is not None:
+        messages.success(page.request, f"{what[:1].upper()}{what[1:]}.")
+    return HttpResponseRedirect(page_url("changes", page.draft))
 
 
 def answer_quote(page: DraftPage, index: int | None) -> HttpResponse:

@@ -388,6 +388,28 @@ class TestEntries:
         draft.refresh_from_db()
         assert draft.document[section] == before[:index] + before[index + 1 :]
 
+    def test_a_change_is_undone_from_the_comparison(self, draft: CatalogDraft, sign_in: SignIn) -> None:
+        before = deepcopy(draft.document)
+        document = deepcopy(draft.document)
+        document["plans"][PRO]["name"] = "Professional"
+        document["plans"].pop(FREE)
+        document["plans"].append({"id": "team", "product_id": "ai", "name": "Team"})
+        document["meters"][0]["unit"] = "calls"
+        draft = store(draft, document)
+        client = sign_in("billing")
+        page = text_of(client.get(url_of(draft, "changes")))
+        for label in ("Put back", "Undo", "Remove"):
+            assert label in page
+        for section, key in (("plans", "free"), ("plans", "pro"), ("plans", "team"), ("meters", "api")):
+            answer = client.post(url_of(draft, "undo", section), {"key": key}, follow=True)
+            assert f"{key} is again as published." in text_of(answer)
+        draft.refresh_from_db()
+        assert draft.document == before
+        assert client.post(url_of(draft, "undo", "plans"), {"key": "nothing"}).status_code == 404
+        assert client.get(url_of(draft, "undo", "plans")).status_code == 405
+        viewer = sign_in("viewer")
+        assert viewer.post(url_of(draft, "undo", "plans"), {"key": "pro"}).status_code == 403
+
     def test_what_is_not_there_is_not_found(self, draft: CatalogDraft, sign_in: SignIn) -> None:
         client = sign_in("billing")
         for name, arguments in (
