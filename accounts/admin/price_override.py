@@ -43,9 +43,9 @@ def describe_terms(row: PriceOverride, currency: str | None) -> str:
     """Return what was agreed in a few words: `0.00004 USD per unit`, `graduated, 3 tiers`, with what else it says."""
     parts = []
     if row.unit_amount is not None:
-        parts.append(f"{_format_amount(row.unit_amount, currency)} {row.get_model_display().lower()}")
+        parts.append(f"{_format_amount(row.unit_amount, currency)} {row.model.replace('_', ' ')}")
     else:
-        parts.append(row.get_model_display())
+        parts.append(row.model.replace("_", " "))
     if tiers := row.options.get("tiers"):
         parts.append(f"{len(tiers)} tier{'' if len(tiers) == 1 else 's'}")
     parts += [name.replace("_", " ") for name in row.options if name != "tiers"]
@@ -222,6 +222,8 @@ class PriceOverrideAdmin(BackOfficeAdmin):
 
     def response_add(self, request: HttpRequest, obj: PriceOverride, post_url_continue: str | None = None) -> Any:
         """Back to the account, where the price shows among the others."""
+        if "_save" not in request.POST:
+            return super().response_add(request, obj, post_url_continue)
         self.message_user(request, f"{obj.lookup_key} is agreed on with {obj.account}.")
         return HttpResponseRedirect(reverse("admin:accounts_account_change", args=[obj.account_id]))
 
@@ -246,14 +248,14 @@ class PriceOverrideAdmin(BackOfficeAdmin):
             (
                 link_to(price.plan_version, f"{price.plan_version.plan.org_id}: {price.plan_version}"),
                 "–" if price.unit_amount is None else _format_amount(price.unit_amount, price.currency),
-                price.get_model_display(),
+                price.model.replace("_", " "),
             )
             for price in prices.order_by("-plan_version__version", "-id")[:10]
         ]
         return format_html_join("", '<div>{}: {} <span class="ch-muted">{}</span></div>', lines) or NOTHING
 
     @service_action(
-        description="End",
+        description="End this price",
         permission=PERMISSION,
         effect="Billing periods that start from then on have the plan's price again. What is billed stays billed.",
         warnings=lambda rows: [
@@ -263,6 +265,7 @@ class PriceOverrideAdmin(BackOfficeAdmin):
         ],
         allowed=lambda row: get_state(row)[0] in ("in force", "to come"),
         form=EndForm,
+        describe=lambda row: f"{row.lookup_key}, {row.account}",
         icon="event_busy",
         variant="danger",
     )

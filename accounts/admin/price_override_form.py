@@ -63,7 +63,7 @@ class PriceOverrideForm(BaseForm):
     )
     model = forms.ChoiceField(
         required=False,
-        choices=[("", "flat for a fee, per unit for usage"), *PriceModel.choices],
+        choices=[("", "Default: flat for a fee, per unit for usage"), *PriceModel.choices],
         widget=UnfoldAdminSelectWidget(),
     )
     unit_amount = forms.CharField(
@@ -83,7 +83,10 @@ class PriceOverrideForm(BaseForm):
         help_text="Billing periods that start on this day, in the account's zone, or later.",
     )
     effective_until = forms.DateField(
-        label="Until", required=False, widget=UnfoldAdminDateWidget(), help_text="Periods that start from then on: no."
+        label="Until",
+        required=False,
+        widget=UnfoldAdminDateWidget(),
+        help_text="Periods that start on this day or later have the plan's price again.",
     )
     reason = forms.CharField(
         min_length=REASON_MIN_LENGTH,
@@ -151,4 +154,4 @@ class EndForm(ReasonForm):
 
 def read_amount(text: str) -> int | str:
     """Return whole amounts as numbers, as a document writes them; anything else is the service's to judge."""
-    return int(text) if text.isascii() and text.isdigit() else text
+    return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text

@@ -79,4 +79,4 @@ class PriceOverride(Identified, Timestamped):
         ]
 
     def __str__(self) -> str:
-        return f"{self.lookup_key} for {self.account_id}"
+        return self.lookup_key

@@ -13,8 +13,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminRadioSelectWidget,
@@ -24,7 +22,7 @@ from unfold.widgets import (
 
 from accounts.models import Subscription
 from billing_site.backoffice.actions import CONFIRMED, Call, ReasonForm
-from billing_site.backoffice.display import format_quantity, link_to, money, timestamp_display
+from billing_site.backoffice.display import NOTHING, format_amount, format_quantity, link_to
 from catalog.models import Plan, PlanVersion
 from invoicing.models import MoveTiming
 from invoicing.queries.plan_moves import (
@@ -46,7 +44,6 @@ _WHEN: Final = (
     (MoveTiming.PERIOD_END.value, "With each next period: what closes is billed at the old prices"),
     (MoveTiming.NOW.value, "At once: usage of the running period is rated anew, the fee that was billed stays"),
 )
-_billed_next: Final = timestamp_display("next_billing_at", zone="timezone")
 
 
 class PlanChoiceField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -137,9 +134,10 @@ class Row:
     account: Any
     subscription: Any
     version: str
-    billed_next: Any
-    amounts: tuple[Any, ...]
-    difference: Any
+    billed_next: str
+    currency: str
+    amounts: tuple[str, ...]
+    difference: str
     kept: tuple[str, ...]
     lost: tuple[str, ...]
 
@@ -233,16 +231,16 @@ def _describe(version: PlanVersion, subscriptions: list[Subscription], found: Mo
     }
 
 
-def _build_totals(total: MoveTotals) -> dict[str, Any]:
+def _build_totals(total: MoveTotals) -> dict[str, str]:
     currency = total.currency
     return {
         "currency": currency.upper(),
         "subscriptions": format_quantity(total.subscriptions),
-        "next_before": money(total.next_before, currency),
-        "next_after": money(total.next_after, currency),
-        "monthly_before": money(total.monthly_before, currency),
-        "monthly_after": money(total.monthly_after, currency),
-        "difference": _show_difference(total.monthly_difference, currency),
+        "next_before": _format_amount(total.next_before, currency),
+        "next_after": _format_amount(total.next_after, currency),
+        "monthly_before": _format_amount(total.monthly_before, currency),
+        "monthly_after": _format_amount(total.monthly_after, currency),
+        "difference": _format_difference(total.monthly_difference, currency),
     }
 
 
@@ -254,15 +252,24 @@ def _build_row(preview: MovePreview) -> Row:
         account=link_to(subscription.account),
         subscription=link_to(subscription, f"…{subscription.public_id[-6:]}"),
         version=f"v{subscription.plan_version.version}",
-        billed_next=_billed_next(subscription),
-        amounts=tuple(money(amount, currency) for amount in amounts),
-        difference=_show_difference(preview.monthly_difference, currency),
+        billed_next=_format_day(subscription),
+        currency=currency.upper(),
+        amounts=tuple(_format_amount(amount, currency) for amount in amounts),
+        difference=_format_difference(preview.monthly_difference, currency),
         kept=preview.kept,
         lost=preview.lost,
     )
 
 
-def _show_difference(amount: int, currency: str) -> SafeString | str:
+def _format_day(subscription: Subscription) -> str:
+    moment = subscription.next_billing_at
+    return f"{moment.astimezone(subscription.zone):%-d %b %Y}" if moment is not None else NOTHING
+
+
+def _format_amount(amount: int, currency: str) -> str:
+    return format_amount(amount, currency).replace("-", "\N{MINUS SIGN}")
+
+
+def _format_difference(amount: int, currency: str) -> str:
     """Return an amount with its sign, also above zero."""
-    shown = money(amount, currency)
-    return format_html("+{}", shown) if amount > 0 else shown
+    return f"+{_format_amount(amount, currency)}" if amount > 0 else _format_amount(amount, currency)

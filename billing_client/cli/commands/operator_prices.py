@@ -61,7 +61,8 @@ def set_override(
     account = session.require_account()
     price = _read_price(file)
     if unit_amount:  # a document writes whole amounts as numbers, fractions as text
-        price["unit_amount"] = int(unit_amount) if unit_amount.isascii() and unit_amount.isdigit() else unit_amount
+        is_whole = unit_amount.isascii() and unit_amount.removeprefix("-").isdigit()
+        price["unit_amount"] = int(unit_amount) if is_whole else unit_amount
     if model:
         price["model"] = model
     if not price:
