@@ -2,6 +2,7 @@
 
 from accounts.admin.account import AccountAdmin, MemberAdmin
 from accounts.admin.cost_center import CostCenterAdmin
+from accounts.admin.credit_grant import CreditGrantAdmin
 from accounts.admin.ledger import CreditLotAdmin, LedgerAccountAdmin, LedgerEntryAdmin
 from accounts.admin.price_override import PriceOverrideAdmin
 from accounts.admin.subscription import SubscriptionAdmin
@@ -10,6 +11,7 @@ from accounts.admin.test_clock import TestClockAdmin
 __all__ = [
     "AccountAdmin",
     "CostCenterAdmin",
+    "CreditGrantAdmin",
     "CreditLotAdmin",
     "LedgerAccountAdmin",
     "LedgerEntryAdmin",

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from accounts.admin.cost_center import render_tree
+from accounts.admin.credit_grant import CreditGrantInline, GrantCreditAction
 from accounts.admin.inlines import BalanceInline, EntryInline, MemberInline, SubscriptionInline
 from accounts.admin.money_actions import MoneyActions
 from accounts.admin.price_override import PriceOverrideInline
@@ -34,7 +35,7 @@ from billing_site.platform.models import Event
 
 
 @admin.register(Account)
-class AccountAdmin(MoneyActions, BackOfficeAdmin):
+class AccountAdmin(GrantCreditAction, MoneyActions, BackOfficeAdmin):
     """Who is billed: profile, people, subscriptions, money, history."""
 
     nav_icon = "domain"
@@ -45,8 +46,8 @@ class AccountAdmin(MoneyActions, BackOfficeAdmin):
     list_filter = ("status", "tier", "currency", "org_id")
     search_fields = ("name", "external_id", "email")
     search_help_text = "Name, external id, e-mail, or an id such as acc_…"
-    actions_detail = ("deposit_money", "adjust_credit")
-    inlines = (SubscriptionInline, PriceOverrideInline, MemberInline, BalanceInline, EntryInline)
+    actions_detail = ("deposit_money", "adjust_credit", "grant_credit")
+    inlines = (SubscriptionInline, PriceOverrideInline, MemberInline, BalanceInline, CreditGrantInline, EntryInline)
     autocomplete_fields = ("test_clock",)
     fieldsets = (
         (

@@ -20,15 +20,18 @@ from accounts.models import Account, CreditGrant, CreditGrantMeter, LedgerKind, 
 from accounts.queries.credit_grants import list_due_for_expiry
 from accounts.queries.currencies import require_currency
 from accounts.services.account_locks import lock_account, lock_open_account
+from accounts.services.approval_limits import require_second_person
 from accounts.services.ledger import NewEntry, PostingSpec, post_entries
 from billing_site.kernel.actors import SYSTEM, Actor
 from billing_site.kernel.errors import AmountNotPositive, DomainError, NotFound, ValidationFailed
 from billing_site.kernel.periods import Interval, local_date
+from billing_site.platform.models import Approval
 from billing_site.platform.models.bulk import update_rows
 from billing_site.platform.services import events
 from catalog.models import Meter
 from catalog.queries.meters import MeterNotFound, get_meter
 
+GRANT_KIND = "credits.grant"
 MAX_AMOUNT = 10**15
 MAX_PRIORITY = 1_000_000
 SWEEP_CHUNK = 200
@@ -68,6 +71,7 @@ def grant_credit(
     metadata: dict[str, Any] | None = None,
     once_key: str = "",
     reason: str = "",
+    approval: Approval | None = None,
 ) -> CreditGrant:
     """
     Give an account `amount` minor units of credit and return the grant.
@@ -78,15 +82,14 @@ def grant_credit(
     :raises AmountNotPositive: for zero or less; :raises CurrencyUnsupported: for a currency not offered.
     :raises ValidationFailed: for an unknown meter, an end that is past or before the start, a rollover out of order.
     :raises InvalidState: when the account is closed.
+    :raises SecondPersonNeeded: for a person above the limit, without the `approval` of another one.
     """
-    if amount <= 0:
-        raise AmountNotPositive
-    if amount > MAX_AMOUNT:
-        raise ValidationFailed.of("/amount", "max_value", f"At most {MAX_AMOUNT} minor units at once.")
-    if abs(priority) > MAX_PRIORITY:
-        raise ValidationFailed.of("/priority", "out_of_range", f"Between -{MAX_PRIORITY} and {MAX_PRIORITY}.")
-    currency = require_currency(currency)
-    meters = _find_meters(account, eligibility)
+    currency, meters = check_terms(
+        account=account, amount=amount, currency=currency, priority=priority, meters=eligibility
+    )
+    require_second_person(
+        kind=GRANT_KIND, account=account, amount=amount, currency=currency, actor=actor, approval=approval
+    )
     lock_open_account(account.pk)
     if once_key and (first := CreditGrant.objects.filter(account=account, once_key=once_key).first()):
         return first
@@ -115,6 +118,23 @@ def grant_credit(
     CreditGrantMeter.objects.bulk_create([CreditGrantMeter(grant=grant, meter=meter) for meter in meters])
     events.emit_many([new_grant_event("created", grant, at=at, actor=actor, reason=reason)])
     return grant
+
+
+def check_terms(
+    *, account: Account, amount: int, currency: str, priority: int = 0, meters: Sequence[str] = ()
+) -> tuple[str, list[Meter]]:
+    """
+    Return the currency in lower case and the meters named by id or event name.
+
+    :raises AmountNotPositive, CurrencyUnsupported, ValidationFailed: as `grant_credit`.
+    """
+    if amount <= 0:
+        raise AmountNotPositive
+    if amount > MAX_AMOUNT:
+        raise ValidationFailed.of("/amount", "max_value", f"At most {MAX_AMOUNT} minor units at once.")
+    if abs(priority) > MAX_PRIORITY:
+        raise ValidationFailed.of("/priority", "out_of_range", f"Between -{MAX_PRIORITY} and {MAX_PRIORITY}.")
+    return require_currency(currency), _find_meters(account, meters)
 
 
 @transaction.atomic
