@@ -254,6 +254,7 @@ BILLING_INVOICE_PREFIX = env.str("BILLING_INVOICE_PREFIX", default="INV")
 BILLING_INVOICE_DUE_DAYS = env.int("BILLING_INVOICE_DUE_DAYS", default=7)
 BILLING_CATALOG_APPROVAL = env.bool("BILLING_CATALOG_APPROVAL", default=True)  # in the admin; ADR 0017
 BILLING_APPROVAL_LIMIT = env.int("BILLING_APPROVAL_LIMIT", default=10_000)  # minor units; 0: always two people
+BILLING_STARTER_CREDIT_NEEDS_METHOD = env.bool("BILLING_STARTER_CREDIT_NEEDS_METHOD", default=True)
 # Changes to the table of accounts.terms.tiers.
 BILLING_TIERS: dict[str, object] = json.loads(env.str("BILLING_TIERS", default="{}"))
 BILLING_COMPANY = {

@@ -28,6 +28,7 @@ from accounts.api.views.ledger import (
     WithdrawView,
 )
 from accounts.api.views.price_overrides import PriceOverrideViewSet
+from accounts.api.views.starter_credit import StarterCreditView
 from accounts.api.views.subscriptions import SubscriptionViewSet
 from accounts.api.views.tiers import TierCheckView, TierView
 
@@ -56,6 +57,7 @@ urlpatterns = [
     path("api/v1/billing/balance-transactions", BalanceTransactionViewSet.as_view({"get": "list"})),
     path("api/v1/billing/tier", TierView.as_view()),
     path("api/v1/billing/tier-check", TierCheckView.as_view()),
+    path("api/v1/billing/credit", StarterCreditView.as_view()),
     path("api/v1/billing/credit-grants", CreditGrantViewSet.as_view({"get": "list", "post": "create"})),
     path("api/v1/billing/credit-grants/<str:grant_id>/void", CreditGrantViewSet.as_view({"post": "void"})),
     path("api/v1/billing/credit-balance", CreditBalanceView.as_view()),

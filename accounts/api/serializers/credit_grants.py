@@ -63,6 +63,14 @@ class SubscriptionCreditInput(StrictSerializer):
     expires_at = TimestampField(required=False, end=True)
 
 
+class StarterCreditInput(StrictSerializer):
+    """Who claims."""
+
+    also_known = ACCOUNT_SYNONYMS
+
+    account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
+
+
 class CreditBalanceQuery(serializers.Serializer[dict[str, Any]]):
     """Whose credit."""
 
