@@ -28,7 +28,7 @@ from accounts.services.account_locks import lock_account
 from accounts.services.profiles import clean_profile, derive_org_id
 from accounts.services.subscriptions import create_subscription
 from billing_site.kernel.actors import Actor, Principal
-from billing_site.kernel.errors import DomainError, InvalidState, ValidationFailed
+from billing_site.kernel.errors import DomainError, FieldError, InvalidState, ValidationFailed
 from billing_site.platform.services import events
 from catalog.models import PlanVersion
 
@@ -95,17 +95,16 @@ def update_account(
     """
     Change columns of the profile and return the account; without a difference nothing is written.
 
-    The event keeps the changed fields as they were. The currency is fixed once money was booked; an account with a
-    running subscription cannot be closed.
-    :raises ValidationFailed: for a value that cannot be stored, or a currency that is fixed.
+    The event keeps the changed fields as they were. The currency is fixed once money was booked; it and the time zone
+    are while a subscription runs in them, and an account with a running subscription cannot be closed.
+    :raises ValidationFailed: for a value that cannot be stored, or a currency or zone that is fixed.
     :raises InvalidState: when closing is not possible.
     """
     _refuse_unknown(changes)
     account = lock_account(account_id)
     before = describe_account(account)
-    values = clean_profile(changes)
-    if "currency" in values and values["currency"] != account.currency:
-        _require_no_bookings(account)
+    values = clean_profile(changes, account=account)
+    _require_terms_kept(account, values)
     if values.get("status") == AccountStatus.CLOSED and account.status != AccountStatus.CLOSED:
         _require_closable(account)
     _require_clock_allowed(values.get("test_clock"))
@@ -150,11 +149,29 @@ def _require_clock_allowed(clock: TestClock | None) -> None:
         raise ValidationFailed.of("/test_clock", "livemode", "Test clocks exist in test mode only.")
 
 
-def _require_no_bookings(account: Account) -> None:
-    if LedgerEntry.objects.filter(account=account).exists() or account.subscriptions.exists():
-        raise ValidationFailed.of(
-            "/currency", "fixed", f"Money was booked in {account.currency.upper()}: the currency cannot change."
-        )
+def _require_terms_kept(account: Account, values: Mapping[str, Any]) -> None:
+    """Refuse another currency or time zone while something depends on the present one, and say what does."""
+    fixed = [
+        name for name in ("currency", "timezone") if values.get(name, getattr(account, name)) != getattr(account, name)
+    ]
+    findings = [finding for name in fixed if (finding := _find_dependent(account, name)) is not None]
+    if findings:
+        raise ValidationFailed(findings[0].detail, errors=findings)
+
+
+def _find_dependent(account: Account, name: str) -> FieldError | None:
+    """Return what keeps the account's currency or time zone as it is: a running subscription, or booked money."""
+    present: str = getattr(account, name)
+    shown = present.upper() if name == "currency" else present
+    rows = account.subscriptions.filter(status__in=RUNNING_STATUSES, **{name: present})
+    running = rows.select_related("plan_version").order_by("id").first()
+    if running is not None:
+        plan = f"{running.plan_version.name} ({running.public_id})"
+        what = "is billed in" if name == "currency" else "has the days of"
+        return FieldError(f"/{name}", "fixed", f"The running subscription {plan} {what} {shown}: end it first.")
+    if name == "currency" and (LedgerEntry.objects.filter(account=account).exists() or account.subscriptions.exists()):
+        return FieldError("/currency", "fixed", f"Money was booked in {shown}: the currency cannot change.")
+    return None
 
 
 def _require_closable(account: Account) -> None:

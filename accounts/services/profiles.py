@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from accounts.models import Account, AccountStatus, CollectionMethod, Tier
 from accounts.queries.currencies import require_currency
+from accounts.services.tax_ids import TaxIdRefused, clean_tax_id
 from billing_site.kernel.countries import is_country
 from billing_site.kernel.errors import FieldError, ValidationFailed
 
@@ -20,10 +21,11 @@ class FieldRefused(ValueError):
         self.code = code
 
 
-def clean_profile(values: Mapping[str, Any]) -> dict[str, Any]:
+def clean_profile(values: Mapping[str, Any], *, account: Account | None = None) -> dict[str, Any]:
     """
-    Return the values as they are stored: text trimmed, codes in their usual case.
+    Return the values as they are stored: text trimmed, codes in their usual case, the tax number as its country has it.
 
+    `account` is the one that is changed: its number must still fit when it moves to another country.
     :raises ValidationFailed: naming every field that cannot be stored.
     :raises CurrencyUnsupported: for a currency that is not offered.
     """
@@ -35,9 +37,20 @@ def clean_profile(values: Mapping[str, Any]) -> dict[str, Any]:
             cleaned[name] = check(value)
         except FieldRefused as refusal:
             findings.append(FieldError(f"/{name}", refusal.code, str(refusal)))
+    try:
+        cleaned |= _clean_tax_id(cleaned, account)
+    except TaxIdRefused as refusal:
+        findings.append(FieldError("/tax_id", "invalid_tax_id", str(refusal)))
     if findings:
         raise ValidationFailed(findings[0].detail, errors=findings)
     return cleaned
+
+
+def _clean_tax_id(cleaned: Mapping[str, Any], account: Account | None) -> dict[str, str]:
+    """Check the number against the country when either is new; what is stored already is left alone."""
+    before = ("", "") if account is None else (account.tax_id, account.country)
+    after = (cleaned.get("tax_id", before[0]), cleaned.get("country", before[1]))
+    return {} if after == before else {"tax_id": clean_tax_id(after[0], country=after[1])}
 
 
 def clean_external_id(value: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from billing_site.kernel.actors import Principal
 from billing_site.kernel.errors import CurrencyUnsupported, InvalidState, ValidationFailed
 from billing_site.platform.models import Event
 from tests.factories.accounts import ACTOR, AT, make_account, make_subscription, publish_catalog
+from tests.support import world
 
 pytestmark = pytest.mark.django_db
 
@@ -150,6 +152,43 @@ class TestUpdateAccount:
             self.change(account, currency="usd")
         assert refusal.value.errors[0].pointer == "/currency"
 
+    @pytest.mark.parametrize(("name", "value"), [("currency", "eur"), ("timezone", "Europe/Berlin")])
+    def test_keeps_what_a_running_subscription_depends_on(self, name: str, value: str) -> None:
+        publish_catalog()
+        account = make_account()
+        subscription = make_subscription(account)
+        with pytest.raises(ValidationFailed, match=f"Pro .{subscription.public_id}.") as refusal:
+            self.change(account, **{name: value, "city": "Bonn"})
+        assert [(finding.pointer, finding.code) for finding in refusal.value.errors] == [(f"/{name}", "fixed")]
+        account.refresh_from_db()
+        assert account.city == ""
+
+    def test_changes_the_zone_once_no_subscription_runs(self) -> None:
+        publish_catalog()
+        account = make_account()
+        subscription = make_subscription(account)
+        Subscription.objects.filter(pk=subscription.pk).update(status="canceled", ended_at=AT, canceled_at=AT)
+        assert self.change(account, timezone="Europe/Berlin").timezone == "Europe/Berlin"
+        with pytest.raises(ValidationFailed, match="Money was booked in USD"):
+            self.change(account, currency="eur")
+
+    def test_checks_the_tax_number_by_country(self) -> None:
+        account = self.change(make_account(), tax_id="de 136 695 976", country="de")
+        assert account.tax_id == "DE136695976"
+        for changes in ({"tax_id": "DE136695977"}, {"country": "FR"}):
+            with pytest.raises(ValidationFailed) as refusal:
+                self.change(account, **changes)
+            assert [(finding.pointer, finding.code) for finding in refusal.value.errors] == [
+                ("/tax_id", "invalid_tax_id")
+            ]
+        moved = self.change(account, country="FR", tax_id="FR40303265045")
+        assert (moved.country, moved.tax_id) == ("FR", "FR40303265045")
+
+    def test_leaves_a_stored_tax_number_alone_while_nothing_about_it_changes(self) -> None:
+        account = make_account(country="DE")
+        Account.objects.filter(pk=account.pk).update(tax_id="12/345")
+        assert self.change(account, city="Bonn", country="de").tax_id == "12/345"
+
     def test_does_not_close_an_account_with_a_running_subscription(self) -> None:
         publish_catalog()
         account = make_account()
@@ -161,6 +200,16 @@ class TestUpdateAccount:
         make_account("acme/bob")
         with pytest.raises(ExternalIdTaken):
             self.change(make_account("acme/alice"), external_id="ACME/bob")
+
+
+class TestPaymentTerms:
+    @pytest.mark.parametrize("days", [0, 30])
+    def test_of_the_account_decide_when_an_invoice_is_due(self, days: int) -> None:
+        world.publish()
+        world.subscribe(world.open_account(net_terms_days=days), "pro")
+        (invoice,) = world.list_invoices()
+        assert invoice.issue_date is not None
+        assert invoice.due_date == invoice.issue_date + timedelta(days=days)
 
 
 class TestChooseHandle:
