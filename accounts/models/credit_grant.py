@@ -228,9 +228,10 @@ class CreditGrantMeter(Identified):
 
 class CreditBurn(Identified):
     """
-    That a grant paid `amount`, above zero, of one charge. Minor units of the grant's currency; never changed.
+    That a grant paid `amount` of one charge. Minor units of the grant's currency; never changed.
 
-    `charge` is what the payer calls the line it paid for, `meter` the event name of a usage line.
+    `charge` is what the payer calls the line it paid for, `meter` the event name of a usage line. What was undone has a
+    second row with the amount below zero that `reverses` the first.
     """
 
     id_prefix = "cbn"
@@ -240,13 +241,17 @@ class CreditBurn(Identified):
     charge = models.CharField(max_length=255)
     meter = models.CharField(max_length=100, blank=True)
     amount = models.BigIntegerField()
+    reverses = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by")
     created_at = models.DateTimeField()
 
     class Meta:
         db_table = "credit_burns"
         ordering = ["id"]
         constraints = [
-            models.CheckConstraint(condition=Q(amount__gt=0), name="credit_burns_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(amount__gt=0, reverses__isnull=True) | Q(amount__lt=0, reverses__isnull=False),
+                name="credit_burns_sign_tells_reversal",
+            ),
             models.UniqueConstraint(fields=["entry", "grant", "charge"], name="credit_burns_once"),
         ]
         triggers = append_only_triggers("credit_burns")

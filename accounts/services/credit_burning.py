@@ -61,7 +61,8 @@ def burn_credits(
     Let the account's credit pay the charges, as one ledger entry, and return what it paid and what stays open.
 
     Give charges in the order they are to be paid, tax last. `settles` is the pot the credit goes to: what the account
-    owes, or a pot of the platform such as revenue. A `key` seen before answers the first burn and burns nothing.
+    owes, or a pot of the platform such as revenue. A `key` seen before answers the first burn and burns nothing, also
+    when that one was undone since: paying again takes a new key.
     :raises ValueError: for a charge below zero, or two with one key.
     """
     locked = lock_account(account.pk)
