@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 
@@ -46,7 +47,7 @@ def restore_burn(*, key: str, at: datetime, actor: Actor, reason: str = "") -> R
     done = CreditBurn.objects.filter(reverses__in=parts).select_related("entry")
     if done:
         return _read_restored(done[0].entry, parts)
-    totals: dict[object, int] = {}
+    totals: dict[UUID, int] = {}
     for part in parts:
         totals[part.grant_id] = totals.get(part.grant_id, 0) + part.amount
     rows = CreditGrant.objects.filter(pk__in=totals).select_for_update(of=("self",)).order_by("id")

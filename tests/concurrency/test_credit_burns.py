@@ -12,9 +12,12 @@ import pytest
 from django.db import connection
 
 from accounts.models import Account, CreditBurn, CreditGrant
+from accounts.queries.ledger import get_balance
 from accounts.queries.proof import prove_ledger
 from accounts.services.credit_burning import BurnedCredit, burn_credits, renew_grants
 from accounts.services.credit_grants import Recurring, expire_grants, grant_credit, void_grant
+from accounts.services.credit_restoring import restore_burn
+from accounts.services.starter_credit import StarterCreditAlreadyGranted, grant_starter_credit
 from accounts.terms.burning import Charge
 from billing_site.kernel.periods import Interval
 from tests.factories.accounts import ACTOR, AT, make_account
@@ -97,4 +100,29 @@ def test_renewal_expiry_and_spending_meet_without_harm() -> None:
     results = at_once(work)
     assert results[2].burn.paid == 1400  # 1,000 and 400 of what was left
     assert CreditGrant.objects.filter(renews_at__isnull=False).count() == 1
+    assert prove_ledger().holds
+
+
+def test_the_starter_credit_is_given_once() -> None:
+    account = make_account()
+
+    def claim() -> str:
+        try:
+            grant_starter_credit(account=account, at=AT, actor=ACTOR, is_verified=True, trigger="claim")
+        except StarterCreditAlreadyGranted as refusal:
+            return refusal.code
+        return "given"
+
+    answers = at_once([claim] * 6)
+    assert sorted(answers) == ["given", *["starter_credit_already_granted"] * 5]
+    assert get_balance(account_id=account.pk, currency="usd").balance == 500
+
+
+def test_a_burn_undone_at_the_same_moment_comes_back_once() -> None:
+    account = make_account()
+    grant = give(account, 1000)
+    pay(account, 400, "in_1")
+    at_once([lambda: restore_burn(key="in_1", at=AT, actor=ACTOR)] * 5)
+    grant.refresh_from_db()
+    assert grant.remaining == 1000
     assert prove_ledger().holds
