@@ -27,6 +27,7 @@ from accounts.api.views.ledger import (
     TransactionView,
     WithdrawView,
 )
+from accounts.api.views.portal import PortalViewSet
 from accounts.api.views.price_overrides import PriceOverrideViewSet
 from accounts.api.views.starter_credit import StarterCreditView
 from accounts.api.views.subscriptions import SubscriptionViewSet
@@ -91,6 +92,9 @@ urlpatterns = [
         "api/v1/billing/cost-centers/<str:cost_center_id>",
         CostCenterViewSet.as_view({"get": "retrieve", "put": "update", "delete": "destroy"}),
     ),
+    path("api/v1/billing/portal/overview", PortalViewSet.as_view({"get": "overview"})),
+    path("api/v1/billing/portal/invoices", PortalViewSet.as_view({"get": "invoices"})),
+    path("api/v1/billing/portal/subscriptions", PortalViewSet.as_view({"get": "subscriptions"})),
     path("api/v1/billing/events", EventViewSet.as_view({"get": "list"})),
     path("api/v1/billing/events/<str:event_id>", EventViewSet.as_view({"get": "retrieve"})),
 ]
