@@ -100,10 +100,14 @@ def make_usage(subscriptions: list[Subscription], dice: random.Random) -> Iterat
                 yield NewUsageEvent(each.account, meter, quantity, timestamp=at, idempotency_key=key)
 
 
+def get_on_sale() -> PlanVersion:
+    version = Plan.objects.select_related("current_version").get(key="pro").current_version
+    assert version is not None
+    return version
+
+
 def preview(subscriptions: list[Subscription]) -> MovePlan:
-    plan = Plan.objects.get(key="pro")
-    version = PlanVersion.objects.get(id=plan.current_version_id)
-    return preview_move(subscriptions, target=get_target(version), timing="period_end")
+    return preview_move(subscriptions, target=get_target(get_on_sale()), timing="period_end")
 
 
 def sum_invoices(subscriptions: list[Subscription], *, boundary: int) -> dict[str, int]:
@@ -116,11 +120,10 @@ def sum_invoices(subscriptions: list[Subscription], *, boundary: int) -> dict[st
 
 
 def test_half_of_them_are_moved_and_all_are_billed_as_previewed(subscriptions: list[Subscription]) -> None:
-    plan = Plan.objects.get(key="pro")
-    third = PlanVersion.objects.get(id=plan.current_version_id)
+    third = get_on_sale()
     assert third.version == 3
     # Those on the third already are nobody to move: half of all are chosen from the other two versions.
-    movable = list(select_subscriptions(plan=plan, to_version=third))
+    movable = list(select_subscriptions(plan=third.plan, to_version=third))
     assert len(movable) == 40
     chosen = [each for number, each in enumerate(movable) if number % 4 != 3]
     assert len(chosen) == COUNT // 2
