@@ -22,7 +22,7 @@ from catalog.queries.versions import list_versions_of_plans
 from invoicing.queries.impact import preview_document_impact
 from invoicing.queries.plan_moves import MoveTotals
 
-PRICED_AT_ONCE: Final = 200
+PRICED_AT_ONCE: Final = 100
 PRICED_ON_REQUEST: Final = 20_000
 
 
@@ -83,7 +83,7 @@ def build_impact(draft: CatalogDraft, comparison: Comparison, *, at: datetime, a
     """
     Return the running subscriptions of the plans that a draft changes or removes, and what they would come to.
 
-    Two queries for the counts. The money is there for up to 200 subscriptions, or if it is asked for.
+    Two queries for the counts. The money is there for up to 100 subscriptions, or if it is asked for.
     """
     changed = [entry for entry in comparison.entries if entry.kind == "plan" and entry.change != "added"]
     versions = list_versions_of_plans(org_id=draft.org_id, keys=[entry.key for entry in changed])

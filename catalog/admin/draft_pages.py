@@ -32,12 +32,12 @@ from catalog.admin.draft_impact import Impact, build_impact
 from catalog.admin.draft_overview import build_overview
 from catalog.admin.editor_document import SINGULAR, find_index
 from catalog.documents.content import CatalogContent
-from catalog.documents.findings import DocumentInvalid, Findings
+from catalog.documents.findings import Findings
 from catalog.documents.formatting import format_document
-from catalog.documents.normalising import normalise_document, read_valid_document
+from catalog.documents.normalising import read_valid_document
 from catalog.models import CatalogDraft, CatalogRevision, DraftStatus
 from catalog.queries.revisions import find_active_revision
-from catalog.services.documents import check_document, list_currencies
+from catalog.services.documents import check_document
 from catalog.services.drafts import hash_document, update_draft
 
 if TYPE_CHECKING:
@@ -100,10 +100,7 @@ class DraftPage:
     @cached_property
     def content(self) -> CatalogContent | None:
         """The draft's document, read; None while it has findings."""
-        try:
-            return normalise_document(self.draft.document, currencies=list_currencies())
-        except DocumentInvalid:
-            return None
+        return None if self.findings else read_valid_document(self.draft.document)
 
     @cached_property
     def active_content(self) -> CatalogContent | None:

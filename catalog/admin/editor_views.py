@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django.contrib import messages
@@ -32,6 +33,7 @@ from catalog.admin.editor_plan import Choices, build_plan_form, read_plan
 from catalog.admin.editor_quote import quote_form_price
 from catalog.admin.editor_rows import apply_operation
 from catalog.admin.editor_values import FormReader, strip_origins
+from catalog.documents.findings import Finding
 from catalog.services.documents import check_document, list_currencies
 from catalog.services.drafts import DraftResult, hash_document, update_draft
 
@@ -201,7 +203,11 @@ def _draw(
     place = len(list_entries(document, section)) if index is None else index
     is_posted = page.request.method == "POST"
     # An entry that nobody has filled in yet has nothing wrong with it.
-    findings = check_document(document) if is_posted or index is not None else ()
+    findings: Iterable[Finding] = ()
+    if is_posted:
+        findings = check_document(document)
+    elif index is not None:
+        findings = page.findings
     if index is None and is_posted:
         place -= 1
     places = FindingPlaces.of(findings)
