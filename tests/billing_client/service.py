@@ -203,6 +203,7 @@ class Service:
             ("GET", f"{base}/plans", lambda _: Reply(200, {"items": PLANS, "next_cursor": None, "has_more": False})),
             ("GET", f"{base}/plans/[^/]+", self._get_plan),
             ("GET", f"{base}/accounts/.+", self._get_account),
+            ("PATCH", f"{base}/accounts/.+", self._update_account),
             ("POST", f"{base}/accounts", lambda request: Reply(201, {"id": "acc_2", **request.data})),
             ("POST", f"{base}/deposit", self._deposit),
             ("POST", f"{base}/cycle/(run|run-user|run-all)", lambda _: Reply(200, self.cycle)),
@@ -291,6 +292,9 @@ class Service:
                 "created_at": "2023-01-02T03:04:05Z",
             },
         )
+
+    def _update_account(self, request: Request) -> Reply:
+        return Reply(200, {**self._get_account(request).data, **request.data})
 
     def _deposit(self, request: Request) -> Reply:
         return Reply(
@@ -383,7 +387,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = _serve
+    do_GET = do_PATCH = do_POST = do_PUT = _serve
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep tests quiet."""
