@@ -3,7 +3,7 @@
 from accounts.admin.account import AccountAdmin, MemberAdmin
 from accounts.admin.cost_center import CostCenterAdmin
 from accounts.admin.credit_grant import CreditGrantAdmin
-from accounts.admin.ledger import CreditLotAdmin, LedgerAccountAdmin, LedgerEntryAdmin
+from accounts.admin.ledger import CreditLotAdmin, HoldAdmin, LedgerAccountAdmin, LedgerEntryAdmin
 from accounts.admin.price_override import PriceOverrideAdmin
 from accounts.admin.subscription import SubscriptionAdmin
 from accounts.admin.test_clock import TestClockAdmin
@@ -13,6 +13,7 @@ __all__ = [
     "CostCenterAdmin",
     "CreditGrantAdmin",
     "CreditLotAdmin",
+    "HoldAdmin",
     "LedgerAccountAdmin",
     "LedgerEntryAdmin",
     "MemberAdmin",

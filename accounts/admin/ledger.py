@@ -6,16 +6,21 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from unfold.enums import ActionVariant
 
 from accounts.admin.inlines import natural_balance
-from accounts.models import CreditLot, LedgerAccount, LedgerEntry, Posting
+from accounts.models import CreditLot, Hold, HoldStatus, LedgerAccount, LedgerEntry, LotTaking, Posting
+from accounts.services.holds import void_hold
+from billing_site.backoffice.actions import Call, service_action
 from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
 from billing_site.backoffice.display import (
+    format_money,
     json_display,
     link_display,
     link_to,
     money,
     money_display,
+    status_badge,
     timestamp_display,
 )
 
@@ -58,6 +63,26 @@ class MovementInline(PostingInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Posting]:
         return super().get_queryset(request).select_related("entry")
+
+
+class TakingInline(ReadOnlyInline):
+    """What was taken from a deposit, newest first; below zero where a correction gave back."""
+
+    model = LotTaking
+    verbose_name_plural = "Taken"
+    fields = ("entry_link", "when", "amount_shown")
+    readonly_fields = fields
+    ordering = ("-id",)
+    entry_link = link_display("entry", description="Entry")
+    when = timestamp_display("entry.created_at", description="When", zone="lot.account.timezone")
+
+    @admin.display(description="Amount")
+    def amount_shown(self, taking: LotTaking) -> SafeString | str:
+        return money(taking.amount, taking.lot.currency)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LotTaking]:
+        rows: QuerySet[LotTaking] = super().get_queryset(request)
+        return rows.select_related("entry", "lot__account")
 
 
 def describe_pot(pot: LedgerAccount) -> str:
@@ -158,6 +183,7 @@ class CreditLotAdmin(BackOfficeAdmin):
     list_filter = ("promotional", "currency", "expires_at")
     list_select_related = ("account", "entry")
     search_fields = ("account__name", "account__external_id__iexact", "account__email__iexact")
+    inlines = (TakingInline,)
     fields = (
         ("account_link", "entry_link"),
         ("amount_shown", "remaining_shown"),
@@ -180,3 +206,66 @@ class CreditLotAdmin(BackOfficeAdmin):
     remaining_shown = money_display("remaining", description="Left")
     expires = timestamp_display("expires_at", description="Expires")
     when = timestamp_display("created_at", description="Deposited")
+
+
+def _is_pending(hold: Hold) -> bool:
+    return hold.status == HoldStatus.PENDING
+
+
+@admin.register(Hold)
+class HoldAdmin(BackOfficeAdmin):
+    """Prepaid money set aside: for how long, and what became of it."""
+
+    financial = True
+    nav_icon = "front_hand"
+    nav_order = 75
+    empty_title = "No hold yet"
+    empty_text = "Money that is set aside for a charge to come appears here."
+    list_display = ("account_link", "amount_shown", "state", "captured_shown", "description", "expires", "ended")
+    list_filter = ("status", "currency", "expires_at")
+    list_select_related = ("account",)
+    search_fields = ("=key", "account__name", "account__external_id__iexact", "account__email__iexact")
+    actions_detail = ("let_go",)
+    fields = (
+        ("account_link", "state"),
+        ("amount_shown", "captured_shown"),
+        ("when", "expires", "ended"),
+        ("key", "entry_link"),
+        ("description", "public_id"),
+        "shown_metadata",
+    )
+    readonly_fields = (
+        "account_link",
+        "state",
+        "amount_shown",
+        "captured_shown",
+        "when",
+        "expires",
+        "ended",
+        "key",
+        "entry_link",
+        "description",
+        "public_id",
+        "shown_metadata",
+    )
+    account_link = link_display("account", description="Account", ordering="account__name")
+    entry_link = link_display("entry", description="Ledger entry")
+    amount_shown = money_display("amount")
+    captured_shown = money_display("captured_amount", description="Captured")
+    state = status_badge(tones={"captured": "good"})
+    when = timestamp_display("created_at", description="Held")
+    expires = timestamp_display("expires_at", description="Until")
+    ended = timestamp_display("ended_at", description="Ended")
+    shown_metadata = json_display("metadata", description="Metadata")
+
+    @service_action(
+        description="Let go",
+        permission="accounts.cancel_hold",
+        effect="The money is free again: it can be spent, withdrawn, and expires when its time is over.",
+        allowed=_is_pending,
+        icon="lock_open",
+        variant=ActionVariant.DANGER,
+    )
+    def let_go(self, request: HttpRequest, hold: Hold, call: Call) -> str:
+        void_hold(hold_id=hold.pk, at=call.at, actor=call.actor, reason=call.reason)
+        return f"{format_money(hold.amount, hold.currency)} of {hold.account} is free again."

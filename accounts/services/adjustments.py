@@ -12,7 +12,7 @@ from accounts.queries.currencies import require_currency
 from accounts.services.account_locks import lock_open_account
 from accounts.services.approval_limits import require_second_person
 from accounts.services.ledger import PostingSpec, post_entry
-from accounts.services.prepaid import MAX_AMOUNT, InsufficientBalance
+from accounts.services.prepaid import InsufficientBalance, require_amount
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, ValidationFailed
 from billing_site.kernel.ids import encode_id, new_uuid
@@ -53,8 +53,7 @@ def adjust_invoice_credit(
     """
     if amount == 0:
         raise AmountZero
-    if abs(amount) > MAX_AMOUNT:
-        raise ValidationFailed.of("/amount", "max_value", f"At most {MAX_AMOUNT} minor units at once.")
+    require_amount(abs(amount))
     if not description.strip():
         raise ValidationFailed.of("/description", "blank", "Say what the adjustment is for.")
     currency = require_currency(currency)

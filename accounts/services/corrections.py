@@ -3,7 +3,7 @@ Overcharges corrected: the prepaid balance gets back a part of what a movement t
 
 A correction leaves the lots as if the movement had been smaller: what was taken last comes back first, into the lot it
 came from while that runs, else as a new undated lot. So money that was given away never comes back as paid money.
-Source: contract chapter Ledger; ADR 0018.
+Source: contract chapter Ledger; ADR 0021.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Holds: prepaid money set aside, then captured, let go, or free again when its time is over.
 
-Locks in the order account, ledger account, hold, lot. Source: contract chapter Ledger (Holds).
+Locks in the order account, ledger account, hold, lot. Source: contract chapter Ledger (Holds); ADR 0021.
 """
 
 from __future__ import annotations

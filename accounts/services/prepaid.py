@@ -5,7 +5,7 @@ Money comes in as lots. It is spent from lots by earliest end date, given away b
 undated lots, then from money outside lots. What pending holds need does not expire before they end. The caller holds
 the lock of the account; locks follow in the order account, ledger account, hold, lot. A transaction writes one
 `PrepaidChange`, as late as possible, because it locks the platform's busy ledger accounts.
-Source: contract chapter Ledger; policies, rule 23.
+Source: contract chapter Ledger; policies, rule 23; ADR 0021.
 """
 
 from __future__ import annotations
