@@ -31,9 +31,13 @@ class ProfileInput(StrictSerializer):
     phone = serializers.CharField(required=False, allow_blank=True, max_length=50)
     company = serializers.CharField(required=False, allow_blank=True, max_length=255)
     address = AddressInput(required=False)
-    tax_id = serializers.CharField(required=False, allow_blank=True, max_length=50)
+    tax_id = serializers.CharField(
+        required=False, allow_blank=True, max_length=50, help_text="Form and check digits are those of the country."
+    )
     timezone = serializers.CharField(
-        required=False, max_length=64, help_text="IANA zone whose midnights bound periods; UTC unless given."
+        required=False,
+        max_length=64,
+        help_text="IANA zone whose midnights bound periods; UTC unless given, fixed while a subscription runs in it.",
     )
     metadata = MetadataField(required=False)
 
@@ -56,7 +60,9 @@ class AccountUpdateInput(ProfileInput):
     needs_one = True
 
     name = serializers.CharField(required=False, max_length=255)
-    currency = CurrencyField(required=False, help_text="Fixed once money was booked.")
+    currency = CurrencyField(
+        required=False, help_text="Fixed once money was booked, or while a subscription runs in it."
+    )
     tier = serializers.ChoiceField(required=False, choices=Tier.choices, help_text="Internal callers only.")
 
 
