@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from accounts.models import Account, LedgerEntry
 from accounts.services.deposits import deposit
+from accounts.services.holds import create_hold, void_hold
 from accounts.services.spending import spend_prepaid
+from billing_site.kernel import clock
 from tests.factories.accounts import ACTOR, AT, make_account, make_member
 from tests.support.api import make_client
 from tests.support.problems import problem
@@ -157,3 +160,42 @@ class TestRefund:
         make_rich("alice")
         body = {"amount": 1, "original_transaction_id": "txn_x"}
         problem(make_client("public", "alice").post(REFUND, body), "audience_rejected", 403)
+
+
+class TestHolds:
+    def test_show_in_the_balance_and_in_the_transactions(self) -> None:
+        account = make_rich(amount=1000)
+        with clock.travel(AT):
+            hold = create_hold(
+                account=account,
+                amount=300,
+                currency="usd",
+                at=AT,
+                actor=ACTOR,
+                expires_at=AT + timedelta(hours=1),
+                description="booking 7",
+            )
+            shown = make_client().get(BALANCE, {"account": "acme"}).json()
+            assert (shown["balance"], shown["holds"], shown["available"]) == (1000, 300, 700)
+            assert make_client().get(f"{BALANCE}/all", {"account": "acme"}).json()["balances"][0]["holds"] == 300
+        newest = make_client().get(TRANSACTIONS, {"account": "acme"}).json()["transactions"][0]
+        assert newest == {
+            "id": hold.public_id,
+            "type": "hold",
+            "amount": 300,
+            "currency": "usd",
+            "tags": "",
+            "notes": "booking 7",
+            "metadata": {},
+            "created_at": "2026-03-15T12:00:00Z",
+            "expires_at": "2026-03-15T13:00:00Z",
+        }
+        with clock.travel(AT + timedelta(hours=1)):  # its time is over, though no sweep came by
+            shown = make_client().get(BALANCE, {"account": "acme"}).json()
+        assert (shown["holds"], shown["available"]) == (0, 1000)
+        void_hold(hold_id=hold.pk, at=AT, actor=ACTOR)
+        page = make_client().get(TRANSACTIONS, {"account": "acme"}).json()
+        assert ([row["type"] for row in page["transactions"]], page["count"]) == (
+            ["hold_removed", "hold", "deposit"],
+            3,
+        )

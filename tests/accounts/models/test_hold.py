@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
+from django.apps import apps
 from django.db import IntegrityError, connection, transaction
 
-from accounts.models import Hold, LotTaking
+from accounts.models import CreditLot, Hold, LotTaking
+from accounts.queries.proof import prove_ledger
 from accounts.services.deposits import deposit
 from accounts.services.holds import capture_hold, create_hold, void_hold
+from accounts.services.ledger import PostingSpec, post_entry
 from tests.factories.accounts import ACTOR, AT, make_account
 
 pytestmark = pytest.mark.django_db
@@ -75,3 +80,24 @@ class TestLotTaking:
         capture_hold(hold_id=pending.pk, at=AT, actor=ACTOR)
         assert LotTaking.objects.get().amount == 300
         assert refuse(sql) == "credit_lot_takings_append_only"
+
+    def test_is_written_for_deposits_that_ended_before_takings_were_kept(self) -> None:
+        account = make_account()
+        entry = deposit(account=account, amount=500, currency="usd", at=AT, actor=ACTOR)
+        lot = CreditLot.objects.get(entry=entry)
+        expiry = post_entry(
+            key=f"expiry:{lot.public_id}",
+            type="expiry",
+            account_id=account.pk,
+            postings=[
+                PostingSpec("prepaid", account.pk, "usd", 500),
+                PostingSpec("promotions", None, "usd", -500),
+            ],
+            at=AT,
+            livemode=False,
+        )
+        CreditLot.objects.filter(pk=lot.pk).update(remaining=0)
+        assert not prove_ledger().holds
+        import_module("accounts.migrations.0003_holds").write_takings_of_expiries(apps, None)
+        assert list(LotTaking.objects.values_list("lot", "entry", "amount")) == [(lot.pk, expiry.pk, 500)]
+        assert prove_ledger().holds
