@@ -72,7 +72,8 @@ def is_postgres(pid: int) -> bool:
         with suppress(OSError):
             return b"postgres" in (process / "cmdline").read_bytes().split(b"\0")[0]
         return False
-    answer = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return "postgres" in answer.stdout
 
 
