@@ -65,9 +65,7 @@ urlpatterns = [
     path("api/v1/billing/credit-balance/breakdown", CreditBreakdownView.as_view()),
     path("api/v1/billing/subscriptions/<str:subscription_id>/credits", SubscriptionCreditView.as_view()),
     path("api/v1/billing/subscriptions", SubscriptionViewSet.as_view({"get": "list", "post": "create"})),
-    path(
-        "api/v1/billing/subscriptions/<str:subscription_id>/cancel", CancellationViewSet.as_view({"post": "cancel"})
-    ),
+    path("api/v1/billing/subscriptions/<str:subscription_id>/cancel", CancellationViewSet.as_view({"post": "cancel"})),
     path(
         "api/v1/billing/subscriptions/<str:subscription_id>/reactivate",
         CancellationViewSet.as_view({"post": "reactivate"}),
