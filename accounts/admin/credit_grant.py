@@ -117,7 +117,7 @@ class CreditGrantAdmin(_GrantColumns, BackOfficeAdmin):
     """Credit of all accounts: given away or bought, what is left of it, and what it paid."""
 
     financial = True
-    nav_icon = "redeem"
+    nav_icon = "loyalty"
     nav_order = 45
     nav_title = "Credit grants"
     empty_title = "No credit yet"
