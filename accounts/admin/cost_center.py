@@ -103,7 +103,8 @@ class CostCenterAdmin(BackOfficeAdmin):
                     ("name", "code"),
                     ("monthly_budget", "currency"),
                     "description",
-                    ("is_active", "public_id", "since"),
+                    "is_active",
+                    ("public_id", "since"),
                 )
             },
         ),
