@@ -125,16 +125,28 @@ def first_tag(tags: str) -> str:
     return next(iter(tags.replace(",", " ").split()), UNTAGGED)
 
 
-def list_due_for_expiry(at: datetime) -> QuerySet[CreditGrant]:
-    """Return grants that ended with something left. An account on a test clock counts by that clock."""
-    return CreditGrant.objects.filter(
+def list_due_for_expiry(at: datetime, *, org_id: str | None = None) -> QuerySet[CreditGrant]:
+    """
+    Return grants that ended with something left, of all accounts or those of one organization.
+
+    An account on a test clock counts by that clock.
+    """
+    return _of_organization(org_id).filter(
         _has_come("expires_at", at), remaining__gt=0, expires_at__isnull=False, renews_at__isnull=True
     )
 
 
-def list_due_for_renewal(at: datetime) -> QuerySet[CreditGrant]:
-    """Return recurring grants whose next period began. An account on a test clock counts by that clock."""
-    return CreditGrant.objects.filter(_has_come("renews_at", at), renews_at__isnull=False)
+def list_due_for_renewal(at: datetime, *, org_id: str | None = None) -> QuerySet[CreditGrant]:
+    """
+    Return recurring grants whose next period began, of all accounts or those of one organization.
+
+    An account on a test clock counts by that clock.
+    """
+    return _of_organization(org_id).filter(_has_come("renews_at", at), renews_at__isnull=False)
+
+
+def _of_organization(org_id: str | None) -> QuerySet[CreditGrant]:
+    return CreditGrant.objects.all() if org_id is None else CreditGrant.objects.filter(account__org_id=org_id)
 
 
 def _has_come(column: str, at: datetime) -> Q:

@@ -89,14 +89,19 @@ def burn_credits(
     return BurnedCredit(result, entry)
 
 
-def renew_grants(*, at: datetime, actor: Actor = SYSTEM) -> int:
+def renew_grants(*, at: datetime, actor: Actor = SYSTEM, org_id: str | None = None) -> int:
     """
     Set back every recurring grant whose next period began, each account in its own transaction; return how many rows.
 
     An account on a test clock counts by that clock. Running it twice, or twice at once, renews nothing twice.
+    With `org_id` only the accounts of that organization count.
     """
-    owners = list_due_for_renewal(at).order_by("renews_at", "id").values_list("account_id", flat=True)
-    return sum(_renew_if_free(pk, at, actor) for pk in dict.fromkeys(owners[:SWEEP_BATCH]))
+    due = list_due_for_renewal(at, org_id=org_id).order_by("account_id").values_list("account_id", flat=True).distinct()
+    opened, after = 0, None
+    while owners := list((due if after is None else due.filter(account_id__gt=after))[:SWEEP_BATCH]):
+        opened += sum(_renew_if_free(pk, at, actor) for pk in owners)
+        after = owners[-1]
+    return opened
 
 
 @transaction.atomic

@@ -169,29 +169,37 @@ class ExpiredCredit:
     grants: int
 
 
-def expire_grants(*, at: datetime, actor: Actor = SYSTEM) -> ExpiredCredit:
+def expire_grants(*, at: datetime, actor: Actor = SYSTEM, org_id: str | None = None) -> ExpiredCredit:
     """
     Release what is left of every grant whose end has come, in transactions of a few hundred.
 
-    An account on a test clock counts by that clock. Running it twice, or twice at once, ends nothing twice.
+    An account on a test clock counts by that clock. Running it twice, or twice at once, ends nothing twice. With
+    `org_id` only the accounts of that organization count.
     """
     total = 0
-    while count := _expire_chunk(at, actor):
+    while count := _expire_chunk(at, actor, org_id):
         total += count
     return ExpiredCredit(grants=total)
 
 
 @transaction.atomic
-def _expire_chunk(at: datetime, actor: Actor) -> int:
+def _expire_chunk(at: datetime, actor: Actor, org_id: str | None) -> int:
     """Expire one chunk and return how many grants it had; accounts held by another transaction are left for later."""
     owners = set(
-        list_due_for_expiry(at).order_by("expires_at", "id").values_list("account_id", flat=True)[:SWEEP_CHUNK]
+        list_due_for_expiry(at, org_id=org_id)
+        .order_by("expires_at", "id")
+        .values_list("account_id", flat=True)[:SWEEP_CHUNK]
     )
     if not owners:
         return 0
     locked = Account.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
     accounts = {row.pk: row for row in locked.filter(pk__in=owners).select_related("test_clock").order_by("id")}
-    due = list_due_for_expiry(at).filter(account_id__in=accounts).order_by("id").select_for_update(of=("self",))
+    due = (
+        list_due_for_expiry(at, org_id=org_id)
+        .filter(account_id__in=accounts)
+        .order_by("id")
+        .select_for_update(of=("self",))
+    )
     grants = list(due[:SWEEP_CHUNK])
     if not grants:
         return 0

@@ -228,6 +228,17 @@ class TestRenewGrants:
         advance_test_clock(clock_id=frozen.pk, to=APRIL, at=AT, actor=ACTOR)
         assert renew_grants(at=AT) == 1
 
+    def test_works_through_more_than_one_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("accounts.services.credit_burning.SWEEP_BATCH", 2)
+        for _ in range(5):
+            give(make_account(), recurring=MONTHLY)
+        assert renew_grants(at=APRIL) == 5
+
+    def test_may_be_for_one_organization(self) -> None:
+        give(make_account("acme/shop"), recurring=MONTHLY)
+        give(make_account("globex/shop"), recurring=MONTHLY)
+        assert [renew_grants(at=APRIL, org_id="acme") for _ in range(2)] == [1, 0]
+
     def test_is_what_the_task_does(self) -> None:
         give(make_account(), recurring=MONTHLY)
         with clock.travel(APRIL):

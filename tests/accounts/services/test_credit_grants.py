@@ -151,6 +151,12 @@ class TestExpireGrants:
         times = [AT + DAY - timedelta(seconds=1), AT + DAY, AT + 2 * DAY]
         assert [expire_grants(at=at).grants for at in times] == [0, 1, 0]
 
+    def test_may_be_for_one_organization(self) -> None:
+        give(make_account("acme/shop"), expires_at=AT + DAY)
+        give(make_account("globex/shop"), expires_at=AT + DAY)
+        assert [expire_grants(at=AT + DAY, org_id="acme").grants for _ in range(2)] == [1, 0]
+        assert CreditGrant.objects.get(remaining=0).account.org_id == "acme"
+
     def test_works_through_more_than_one_chunk(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("accounts.services.credit_grants.SWEEP_CHUNK", 3)
         accounts = [make_account() for _ in range(4)]
