@@ -137,7 +137,8 @@ def reverse_entry(*, entry: LedgerEntry, at: datetime, key: str = "", descriptio
     """
     Post the opposite of `entry` and return it; reversing the same entry again answers the first reversal.
 
-    :raises InvalidState: if the entry is a reversal itself.
+    :raises InvalidState: if the entry is a reversal itself, or moved deposits: those are corrected or withdrawn, so
+        that what is left of each stays true.
     """
     return reverse_entries(entries=[entry], at=at, keys={entry.pk: key} if key else {}, description=description)[0]
 
@@ -155,6 +156,11 @@ def reverse_entries(
     for entry in entries:
         if entry.reverses_id is not None:
             raise InvalidState(f"{entry.public_id} is a reversal itself.", current_status="reversal")
+    moved = LedgerEntry.objects.filter(Q(lot__isnull=False) | Q(takings__isnull=False), pk__in=list(legs)).first()
+    if moved is not None:
+        raise InvalidState(
+            f"{moved.public_id} moved deposits; it cannot be reversed as it is.", current_status="posted"
+        )
     return post_entries(
         NewEntry(
             key=(keys or {}).get(entry.pk) or f"reversal:{entry.public_id}",

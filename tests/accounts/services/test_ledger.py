@@ -24,6 +24,7 @@ from accounts.services.ledger import (
     reverse_entries,
     reverse_entry,
 )
+from accounts.services.spending import spend_prepaid
 from billing_site.kernel.errors import InvalidState
 from tests.factories.accounts import ACTOR, AT, make_account, make_entry, make_new_entry
 
@@ -163,6 +164,16 @@ class TestReverseEntry:
         reversal = reverse_entry(entry=make_entry(make_account(), 500), at=AT)
         with pytest.raises(InvalidState):
             reverse_entry(entry=reversal, at=AT)
+
+    def test_refuses_to_reverse_what_moved_deposits(self) -> None:
+        account = make_account()
+        entry = deposit(account=account, amount=500, currency="usd", at=AT, actor=ACTOR)
+        spent = spend_prepaid(account=account, amount=200, currency="usd", key="usage:1", at=AT, actor=ACTOR)
+        for moved in (entry, spent):
+            with pytest.raises(InvalidState):
+                reverse_entry(entry=moved, at=AT)
+        assert balances(account) == {("prepaid", "usd"): -300}
+        assert prove_ledger().holds
 
     def test_reverses_many_with_a_fixed_number_of_statements(self) -> None:
         entries = [make_entry(make_account(), 100) for _ in range(20)]
