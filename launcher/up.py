@@ -163,6 +163,8 @@ class Site:
             f"Sign-in   {user}  password {self.environment['BILLING_ADMIN_PASSWORD']}",
             f"API docs  {url}/api/docs",
         ]
+        if approver := self.access.get("approver"):
+            lines.insert(2, f"          {approver}  same password: approves what another person asks for")
         write("\n" + "─" * 78)
         write("\n".join(f"  {line}" for line in lines))
         if token:

@@ -79,6 +79,16 @@ class TestEnsureAdmin:
         assert user.check_password("second-password-of-many")
         assert "second-password" not in capsys.readouterr().out
 
+    def test_makes_a_second_person_who_approves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("BILLING_ADMIN_USER", "root")
+        monkeypatch.setenv("BILLING_ADMIN_PASSWORD", "first-password-of-many")
+        call_command("ensure_admin", "--approver", "second")
+        call_command("ensure_admin", "--approver", "second")
+        second = get_user_model().objects.get(username="second")
+        assert (second.is_staff, second.is_superuser) == (True, False)
+        assert second.check_password("first-password-of-many")
+        assert second.has_perm("catalog.approve_catalog")
+
     def test_needs_both_variables(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("BILLING_ADMIN_USER", raising=False)
         with pytest.raises(CommandError, match="BILLING_ADMIN_PASSWORD"):

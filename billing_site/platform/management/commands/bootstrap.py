@@ -21,6 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
 
 TOKEN_DAYS = 30
+APPROVER = "approver"
 OLDEST_POSTGRESQL = 150_000
 
 
@@ -40,8 +41,11 @@ class Command(BaseCommand):
         if not options["no_sample"]:
             self.load_sample()
         if os.environ.get("BILLING_ADMIN_PASSWORD"):
-            call_command("ensure_admin", stdout=io.StringIO())
+            approver = "" if options["no_sample"] else APPROVER
+            call_command("ensure_admin", "--approver", approver, stdout=io.StringIO())
         facts = {"token": self.issue_token(), "token_days": TOKEN_DAYS}
+        if not options["no_sample"]:
+            facts["approver"] = APPROVER
         if options["output"]:
             self.write_private(options["output"], json.dumps(facts))
 
