@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from billing_client.cli.commands.plan_prices import show_rate
+from billing_client.cli.commands.plans import _list_usage_prices
 from tests.billing_client.conftest import Billing
 from tests.billing_client.service import Service
 
@@ -23,6 +24,17 @@ class TestCompare:
             ["llm_tokens per month", "1.0M", "Unlimited"],
             ["llm_tokens, price", "€0.50 / 1M tokens", "-"],
         ]
+
+    def test_shows_usage_prices_in_the_currency_and_interval_of_the_price(self) -> None:
+        plan = {
+            "currency": "usd",
+            "interval": "month",
+            "prices": [
+                {"meter": "m", "currency": currency, "interval": interval, "unit_amount_decimal": amount}
+                for currency, interval, amount in (("usd", "month", "1"), ("usd", "year", "2"), ("eur", "month", "3"))
+            ],
+        }
+        assert [price["unit_amount_decimal"] for price in _list_usage_prices(plan)] == ["1"]
 
     def test_takes_the_plans_that_are_named_in_their_order(self, billing: Billing) -> None:
         assert billing("plan", "compare", "--plans", "whale, llm-pro").out.splitlines()[0].split() == ["Whale", "Pro"]
@@ -57,6 +69,7 @@ class TestShowRate:
         [
             ({"unit_amount": 2900}, "$29.00"),
             ({"meter": "m", "unit_amount_decimal": "0.00005", "unit": "tokens"}, "$0.50 / 1M tokens"),
+            ({"meter": "m", "unit_amount_decimal": "7", "unit": "requests"}, "$0.07 / requests"),
             (
                 {"meter": "m", "unit_amount_decimal": "500", "unit": "mails", "options": {"package_size": "100"}},
                 "$5.00 per 100 mails",

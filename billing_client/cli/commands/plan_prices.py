@@ -54,7 +54,7 @@ def show_rate(price: dict[str, Any]) -> str:
     amount = format_unit_price(read_decimal(price.get("unit_amount_decimal", price.get("unit_amount"))), currency)
     if size := options.get("package_size"):
         return f"{amount} per {format_number(read_decimal(size))} {unit}"
-    return f"{amount} {unit}"
+    return f"{amount} {unit}" if "/" in amount else f"{amount} / {unit}"
 
 
 def _show_tier(tier: dict[str, Any], currency: str) -> str:

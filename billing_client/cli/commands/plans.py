@@ -144,7 +144,7 @@ def _compare(plans: list[dict[str, Any]]) -> Document:
         found = [each.get((service, window)) for each in quotas]
         name = f"{service} per {str(window).replace('_', ' ')}"
         rows.append([name, *("Unlimited" if quota is None else show_limit(quota["limit"]) for quota in found)])
-    prices = [{price["meter"]: price for price in plan.get("prices") or [] if price.get("meter")} for plan in plans]
+    prices = [{price["meter"]: price for price in _list_usage_prices(plan)} for plan in plans]
     for meter in dict.fromkeys(key for each in prices for key in each):
         rates = [each.get(meter) for each in prices]
         rows.append([f"{meter}, price", *("-" if price is None else show_rate(price) for price in rates)])
@@ -155,6 +155,13 @@ def _compare(plans: list[dict[str, Any]]) -> Document:
         header=["row", *(str(plan["id"]) for plan in plans)],
         records=rows,
     )
+
+
+def _list_usage_prices(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the usage prices that go with the price shown: those in its currency, by its interval where it has one."""
+    prices = [price for price in plan.get("prices") or [] if price.get("meter")]
+    in_currency = [price for price in prices if price["currency"] == plan.get("currency")] or prices
+    return [price for price in in_currency if price.get("interval") == plan.get("interval")] or in_currency
 
 
 def _show_features(plan: dict[str, Any], *, every: bool) -> str:
