@@ -30,6 +30,7 @@ from accounts.api.views.ledger import (
 from accounts.api.views.portal import PortalViewSet
 from accounts.api.views.price_overrides import PriceOverrideViewSet
 from accounts.api.views.starter_credit import StarterCreditView
+from accounts.api.views.subscription_items import SubscriptionItemViewSet
 from accounts.api.views.subscriptions import SubscriptionViewSet
 from accounts.api.views.tiers import TierCheckView, TierView
 
@@ -64,6 +65,8 @@ urlpatterns = [
     path("api/v1/billing/credit-balance", CreditBalanceView.as_view()),
     path("api/v1/billing/credit-balance/breakdown", CreditBreakdownView.as_view()),
     path("api/v1/billing/subscriptions/<str:subscription_id>/credits", SubscriptionCreditView.as_view()),
+    path("api/v1/billing/subscription-items", SubscriptionItemViewSet.as_view({"get": "list"})),
+    path("api/v1/billing/subscription-items/<str:item_id>", SubscriptionItemViewSet.as_view({"get": "retrieve"})),
     path("api/v1/billing/subscriptions", SubscriptionViewSet.as_view({"get": "list", "post": "create"})),
     path("api/v1/billing/subscriptions/<str:subscription_id>/cancel", CancellationViewSet.as_view({"post": "cancel"})),
     path(

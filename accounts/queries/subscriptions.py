@@ -65,6 +65,27 @@ def find_subscription(principal: Principal, reference: str, *, write: bool = Fal
     return found
 
 
+def list_subscription_items(principal: Principal) -> QuerySet[SubscriptionItem]:
+    """Return the items in force of all subscriptions the caller may see, with plan, price and meter."""
+    items = SubscriptionItem.objects.filter(
+        ended_at__isnull=True, subscription__account__in=visible_accounts(principal).order_by()
+    )
+    return items.select_related("subscription__plan_version__plan", "price", "meter")
+
+
+def find_subscription_item(principal: Principal, reference: str) -> SubscriptionItem:
+    """
+    Return an item in force, by public id.
+
+    :raises NotFound: when there is none, or the caller does not see it.
+    """
+    key = SubscriptionItem.parse_id(reference)
+    found = None if key is None else list_subscription_items(principal).filter(pk=key).first()
+    if found is None:
+        raise NotFound("subscription_item")
+    return found
+
+
 def with_details(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:
     """Load account, plan, product and the items in force with their prices."""
     items = SubscriptionItem.objects.filter(ended_at__isnull=True).select_related("price", "meter")
