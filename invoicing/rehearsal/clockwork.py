@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from accounts.models import BILLABLE_STATUSES, CreditLot, Subscription
+from accounts.models import BILLABLE_STATUSES, CreditGrant, CreditLot, Subscription
+from accounts.services.credit_burning import renew_grants
+from accounts.services.credit_grants import expire_grants
 from accounts.services.deposits import expire_deposits
 from billing_site.kernel import clock
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
@@ -117,8 +119,24 @@ def _ring_expiry(world: World) -> list[str]:
     return [f"deposits expired: {lots}"]
 
 
+def _find_next_credit(world: World, after: datetime, until: datetime) -> datetime | None:
+    """Return when the next grant ends or is set back: one that recurs ends when it is."""
+    grants = CreditGrant.objects.filter(
+        account_id__in=world.account_ids, voided_at__isnull=True, expires_at__gt=after, expires_at__lte=until
+    )
+    return grants.order_by("expires_at").values_list("expires_at", flat=True).first()
+
+
+def _ring_credit(world: World) -> list[str]:
+    renewed = renew_grants(at=world.now, actor=world.actor, org_id=world.org_id)
+    expired = expire_grants(at=world.now, actor=world.actor, org_id=world.org_id).grants
+    remarks = [f"credit set back: {renewed}"] if renewed else []
+    return [*remarks, f"credit expired: {expired}"] if expired else remarks
+
+
 # In this order at the same instant: money that ends at an instant is gone when the bill of that instant is made.
 SCHEDULES: Final[tuple[Schedule, ...]] = (
     Schedule("deposits", _find_next_expiry, _ring_expiry),
+    Schedule("credit", _find_next_credit, _ring_credit),
     Schedule("billing cycle", _find_next_boundary, _ring_cycle),
 )

@@ -89,6 +89,7 @@ def list_balances(world: World, entries: Iterable[Entry]) -> list[Document]:
                 # Liabilities stand in the ledger as credits; people count the customer's money as above zero.
                 "prepaid": format_decimal(-balances.get(LedgerKind.PREPAID, 0), currency),
                 "invoice_credit": format_decimal(-balances.get(LedgerKind.INVOICE_CREDIT, 0), currency),
+                "credit": format_decimal(-balances.get(LedgerKind.CREDIT_GRANTS, 0), currency),
                 "receivable": format_decimal(balances.get(LedgerKind.RECEIVABLE, 0), currency),
             }
         )

@@ -50,6 +50,7 @@ BALANCE: Final[Mapping[str, Kind]] = {
     "currency": "text",
     "prepaid": "number",
     "invoice_credit": "number",
+    "credit": "number",
     "receivable": "number",
 }
 SUBSCRIPTION: Final[Mapping[str, Kind]] = {

@@ -15,6 +15,7 @@ from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.scope import Scope
 from invoicing.rehearsal.steps.cancellations import Cancel, Reactivate
 from invoicing.rehearsal.steps.catalogs import PublishCatalog
+from invoicing.rehearsal.steps.credits import AdjustBalance, GrantCredit
 from invoicing.rehearsal.steps.cycles import RunCycle
 from invoicing.rehearsal.steps.deposits import Deposit
 from invoicing.rehearsal.steps.invoices import VoidInvoice
@@ -26,8 +27,10 @@ from invoicing.rehearsal.story import Action
 Reader = Callable[[Fields, Scope], Action]
 
 VERBS: Final[Mapping[str, Reader]] = {
+    "adjust_balance": AdjustBalance.read,
     "cancel": Cancel.read,
     "deposit": Deposit.read,
+    "grant_credit": GrantCredit.read,
     "move_price": MovePrice.read,
     "override_price": OverridePrice.read,
     "publish_catalog": PublishCatalog.read,
@@ -41,7 +44,7 @@ VERBS: Final[Mapping[str, Reader]] = {
 # Verbs of the format whose features this version does not have.
 NOT_YET: Final = frozenset(
     """
-    add_line adjust_balance change_plan change_quantity credit_note discount grant_credit pause pay
+    add_line change_plan change_quantity credit_note discount pause pay
     payment_method payment_result redeem refund resume schedule
     """.split()
 )
