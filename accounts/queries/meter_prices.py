@@ -30,13 +30,15 @@ class MeterPrices:
     What meters cost outside the prices of a plan.
 
     `overages` is by plan version, `rules` by organization, the newest first. `bearers` are the subscriptions that carry
-    the default rules of their account: the oldest running one; `spoken_for` the meters that its others price.
+    the default rules of their account: the oldest running one; `spoken_for` the meters that any of its subscriptions
+    prices by item or overage, `plan_rules` the rules that do for their plans, as long as they are in force.
     """
 
     overages: Mapping[uuid.UUID, Sequence[QuotaRule]]
     rules: Mapping[str, Sequence[PricingRule]]
     bearers: Collection[uuid.UUID]
     spoken_for: Mapping[uuid.UUID, Collection[uuid.UUID]]
+    plan_rules: Mapping[uuid.UUID, Sequence[PricingRule]]
 
     def list_for(
         self, subscription: Subscription, period: Period, *, besides: Collection[uuid.UUID]
@@ -50,8 +52,10 @@ class MeterPrices:
         plan_key = subscription.plan_version.plan.key
         for named in (True, False):
             for rule in self._list_rules(subscription):
-                is_for = rule.plan_key == plan_key if named else not rule.plan_key and self._bears(subscription, rule)
-                if is_for and rule.meter_id not in seen and _was_in_force(rule, period):
+                if rule.meter_id in seen or not _was_in_force(rule, period):
+                    continue
+                is_default = not rule.plan_key and self._bears(subscription, rule, period)
+                if rule.plan_key == plan_key if named else is_default:
                     seen.add(rule.meter_id)
                     yield rule.meter, get_rule_terms(rule)
 
@@ -62,8 +66,12 @@ class MeterPrices:
                 if rule.currency == subscription.currency:
                     yield rule
 
-    def _bears(self, subscription: Subscription, rule: PricingRule) -> bool:
-        return subscription.id in self.bearers and rule.meter_id not in self.spoken_for.get(subscription.account_id, ())
+    def _bears(self, subscription: Subscription, rule: PricingRule, period: Period) -> bool:
+        owner = subscription.account_id
+        if subscription.id not in self.bearers or rule.meter_id in self.spoken_for.get(owner, ()):
+            return False
+        others = self.plan_rules.get(owner, ())
+        return not any(other.meter_id == rule.meter_id and _was_in_force(other, period) for other in others)
 
 
 def get_overage_terms(quota: QuotaRule, subscription: Subscription) -> PriceTerms:
@@ -97,8 +105,9 @@ def load_meter_prices(subscriptions: Sequence[Subscription]) -> MeterPrices:
     versions |= {each.pending_plan_version_id for each in subscriptions if each.pending_plan_version_id is not None}
     overages = list_overages(versions)
     has_defaults = any(not rule.plan_key for each in rules.values() for rule in each)
-    bearers, spoken_for = _find_bearers(subscriptions, rules) if has_defaults else (set(), {})
-    return MeterPrices(overages, rules, bearers, spoken_for)
+    if not has_defaults:
+        return MeterPrices(overages, rules, (), {}, {})
+    return MeterPrices(overages, rules, *_find_bearers(subscriptions, rules))
 
 
 def is_billed_overage(quota: QuotaRule) -> bool:
@@ -123,27 +132,30 @@ def list_overages(version_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Qu
 
 def _find_bearers(
     subscriptions: Sequence[Subscription], rules: Mapping[str, Sequence[PricingRule]]
-) -> tuple[set[uuid.UUID], dict[uuid.UUID, set[uuid.UUID]]]:
-    """Return each account's oldest running subscription, and the meters that any of its subscriptions prices itself."""
+) -> tuple[set[uuid.UUID], dict[uuid.UUID, set[uuid.UUID]], dict[uuid.UUID, list[PricingRule]]]:
+    """Return each account's oldest running subscription, what its subscriptions price themselves, and what by rule."""
     accounts = {each.account_id for each in subscriptions}
     oldest: dict[uuid.UUID, uuid.UUID] = {}
     spoken_for: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     running = Subscription.objects.filter(account_id__in=accounts, status__in=RUNNING_STATUSES)
-    rows = list(running.order_by("id").values_list("id", "account_id", "plan_version_id", "plan_version__plan__key"))
-    overages = list_overages({version_id for _, _, version_id, _ in rows})
-    by_plan: dict[str, set[uuid.UUID]] = defaultdict(set)
+    columns = ("id", "account_id", "plan_version_id", "plan_version__plan__key", "currency")
+    rows = list(running.order_by("id").values_list(*columns))
+    overages = list_overages({row[2] for row in rows})
+    by_plan: dict[tuple[str, str], list[PricingRule]] = defaultdict(list)
     for rule in (rule for each in rules.values() for rule in each if rule.plan_key):
-        by_plan[rule.plan_key].add(rule.meter_id)
-    for subscription_id, account_id, version_id, plan_key in rows:
+        by_plan[rule.plan_key, rule.currency].append(rule)
+    plan_rules: dict[uuid.UUID, list[PricingRule]] = defaultdict(list)
+    for subscription_id, account_id, version_id, plan_key, currency in rows:
         oldest.setdefault(account_id, subscription_id)
-        spoken_for[account_id] |= {quota.meter_id for quota in overages.get(version_id, ())} | by_plan[plan_key]
+        spoken_for[account_id] |= {quota.meter_id for quota in overages.get(version_id, ())}
+        plan_rules[account_id] += by_plan.get((plan_key, currency), ())
     priced = SubscriptionItem.objects.filter(
         subscription_id__in=[row[0] for row in rows], ended_at__isnull=True, price__isnull=False, meter__isnull=False
     )
     for account_id, meter_id in priced.values_list("subscription__account_id", "meter_id"):
         if meter_id is not None:
             spoken_for[account_id].add(meter_id)
-    return set(oldest.values()), spoken_for
+    return set(oldest.values()), spoken_for, plan_rules
 
 
 def _covers_period(quota: QuotaRule, subscription: Subscription) -> bool:

@@ -6,13 +6,10 @@ Source: contract chapter Pricing.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable
-from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from billing_site.kernel.errors import NotFound
 from catalog.models import Meter, PricingRule, RuleModel
@@ -49,38 +46,6 @@ def get_pricing_rule(*, org_id: str, reference: str) -> PricingRule:
     if rule is None:
         raise NotFound("pricing_rule")
     return rule
-
-
-def list_rules_in_force(*, org_id: str, at: datetime) -> list[PricingRule]:
-    """
-    Return the rules that price usage of the organization's accounts at an instant, meters loaded. Two queries.
-
-    A rule is in force in `[valid_from, closed_at)`. For the same meter, plan and currency the organization's own rule
-    takes the place of the one of the catalog it sells from.
-    """
-    rules = PricingRule.objects.filter(
-        Q(closed_at__isnull=True) | Q(closed_at__gt=at), org_id__in=list_owners(org_id=org_id), valid_from__lte=at
-    ).select_related("meter")
-    kept: dict[tuple[uuid.UUID, str, str], PricingRule] = {}
-    for rule in sorted(rules, key=lambda rule: (rule.org_id == org_id, rule.valid_from, rule.id)):
-        kept[rule.meter_id, rule.plan_key, rule.currency] = rule
-    return list(kept.values())
-
-
-def choose_rule(
-    rules: Iterable[PricingRule], *, meter_id: uuid.UUID, plan_key: str, currency: str
-) -> PricingRule | None:
-    """
-    Return the rule among `rules` that prices a meter for a plan: the plan's, else the one for every plan, else None.
-
-    At most one of `rules` may be for the same meter, plan and currency, as `list_rules_in_force` returns them.
-    """
-    fitting = {
-        rule.plan_key: rule
-        for rule in rules
-        if rule.meter_id == meter_id and rule.currency == currency and rule.plan_key in ("", plan_key)
-    }
-    return fitting.get(plan_key) or fitting.get("")
 
 
 def get_rule_terms(rule: PricingRule) -> PriceTerms:

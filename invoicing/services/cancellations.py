@@ -12,7 +12,7 @@ from typing import Final
 
 from django.db import transaction
 
-from accounts.models import Subscription, SubscriptionStatus
+from accounts.models import BILLABLE_STATUSES, Subscription, SubscriptionStatus
 from accounts.queries.snapshots import describe_subscription, find_changes
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, InvalidState, NotFound, ValidationFailed
@@ -39,7 +39,8 @@ def cancel_subscription(
     """
     End a subscription with its running period (or trial), or at once, and return it.
 
-    Whatever was pending is dropped. At once, usage so far is invoiced and fees are not given back. `reason` is one of
+    Whatever was pending is dropped. One that is not billed (paused, unpaid, incomplete) has no period to wait for and
+    ends at once. At once, usage so far is invoiced and fees are not given back. `reason` is one of
     `CANCELLATION_REASONS`, `comment` the customer's own words; both are kept in the event.
     :raises InvalidState: if it has ended. :raises ValidationFailed: for an unknown reason.
     """
@@ -63,7 +64,7 @@ def cancel_subscription(
             "updated_at",
         ]
     )
-    if at_period_end and subscription.status != SubscriptionStatus.INCOMPLETE:
+    if at_period_end and subscription.status in BILLABLE_STATUSES:
         _emit("cancel_scheduled", subscription, before, at=at, actor=actor, reason=comment)
         return subscription
     return _end(subscription, before, at=at, actor=actor, comment=comment)

@@ -37,6 +37,7 @@ from invoicing.queries.plan_moves import (
     require_movable,
     select_subscriptions,
 )
+from invoicing.services.runs import RequestKeyReused
 
 logger = logging.getLogger(__name__)
 _CHUNK: Final = 200
@@ -48,10 +49,6 @@ class NothingToMove(DomainError):
 
 class MoveInProgress(DomainError):
     code, title, status, retryable = "move_in_progress", "A move of this plan is not finished", 409, True
-
-
-class RequestKeyReused(DomainError):
-    code, title, status = "idempotency_key_reused", "The same key came with a different request", 422
 
 
 @dataclass(frozen=True, slots=True)

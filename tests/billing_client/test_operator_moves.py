@@ -324,7 +324,7 @@ class TestStart:
         play(service, "/preview", PREVIEW)
         outcome = billing(*START)
         assert (outcome.code, questions) == (1, ["Move these 2 subscriptions?"])
-        assert outcome.err.endswith("Error: nobody was moved\n")
+        assert outcome.err.endswith("Error: nothing was done\n")
         assert len(service.requests) == 1
 
     def test_asks_nobody_where_nobody_sits(
@@ -333,7 +333,7 @@ class TestStart:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False))
         play(service, "/preview", PREVIEW)
         outcome = billing(*START)
-        assert (outcome.code, outcome.err.splitlines()[-1]) == (2, "Hint: --force moves without a question")
+        assert (outcome.code, outcome.err.splitlines()[-1]) == (2, "Hint: --force does it without a question")
         assert len(service.requests) == 1
 
     def test_another_move_of_the_plan_is_told(self, billing: Billing, service: Service) -> None:

@@ -70,6 +70,14 @@ class TestAtPeriodEnd:
         Subscription.objects.filter(id=subscription.id).update(pending_plan_version=subscription.plan_version)
         assert cancel(subscription).pending_plan_version_id is None
 
+    @pytest.mark.parametrize("status", ["paused", "unpaid", "incomplete"])
+    def test_ends_at_once_what_no_cycle_bills(self, status: str) -> None:
+        subscription = world.subscribe(world.open_account(), "pro")
+        Subscription.objects.filter(id=subscription.id).update(
+            status=status, paused_at=MIDDLE if status == "paused" else None
+        )
+        assert (cancel(subscription).status, subscription.ended_at) == ("canceled", MIDDLE)
+
 
 class TestAtOnce:
     def test_bills_what_was_used_so_far_and_gives_no_fee_back(self) -> None:

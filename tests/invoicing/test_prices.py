@@ -2,88 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from accounts.models import Account, PriceOverride, SubscriptionItem
-from catalog.models import Meter
-from catalog.models.pricing_rule import PricingRule
-from catalog.services.publishing import publish_document
 from invoicing.api.serializers.invoice import LineItemSerializer
 from invoicing.documents.formats import Formats
 from invoicing.documents.parts import describe_parts
 from invoicing.models import Invoice, InvoiceLine
 from invoicing.queries.documents import build_invoice_view
-from invoicing.queries.previews import preview_subscriptions
 from invoicing.services.documents import get_invoice_pdf
-from invoicing.services.verification import verify_invoice
 from metering.queries.usage import summarize_usage
-from metering.services.ingest import NewUsageEvent, record_usage_events
 from tests.support import world
+from tests.support.prices import NOON, bill, publish_prices, record
 
 pytestmark = pytest.mark.django_db
 
-NOON = datetime(2023, 11, 15, 12, tzinfo=UTC)
 JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
-METERS = [
-    {"name": "calls", "unit": "calls", "display_name": "Calls", "dimensions": ["model", "region"]},
-    {"name": "payments", "unit": "cents", "display_name": "Payments"},
-]
-
-
-def publish(*prices: dict[str, Any], quotas: list[dict[str, Any]] | None = None, at: datetime = world.OCTOBER) -> None:
-    """Publish a plan `pay` with these prices in usd by the month."""
-    plan = {
-        "id": "pay",
-        "product_id": "app",
-        "name": "Pay",
-        "features": ["app:use"],
-        "prices": [{"currency": "usd", "interval": "month", **price} for price in prices],
-        "quotas": [{"feature": "app:use", **quota} for quota in quotas or []],
-    }
-    products = [{"id": "app", "name": "App"}]
-    document = {"version": 1, "products": products, "meters": METERS, "plans": [plan]}
-    publish_document(org_id="default", document=document, at=at, actor=world.TESTER)
-
-
-def record(account: Account, meter: str, *events: tuple[str, dict[str, Any]]) -> None:
-    """Record events, a second after each other."""
-    record_usage_events(
-        events=[
-            NewUsageEvent(
-                account,
-                meter,
-                Decimal(value),
-                timestamp=NOON + timedelta(seconds=number),
-                idempotency_key=f"{meter}-{number}",
-                **more,
-            )
-            for number, (value, more) in enumerate(events)
-        ],
-        at=NOON + timedelta(hours=1),
-        actor=world.TESTER,
-    )
-
-
-def bill(account: Account, *, quantity: int = 1) -> list[InvoiceLine]:
-    """Bill November and return the lines of what it issued, after previewing, recomputing and reading them again."""
-    subscription = account.subscriptions.first() or world.subscribe(account, "pay", quantity=quantity)
-    (previewed,) = preview_subscriptions(subscription_ids=[subscription.id], as_of=world.DECEMBER)
-    known = set(Invoice.objects.values_list("id", flat=True))
-    world.run_cycle(as_of=world.DECEMBER)
-    issued = list(Invoice.objects.exclude(id__in=known).order_by("id"))
-    assert [draft.total for draft in previewed.drafts] == [invoice.total for invoice in issued]
-    for invoice in issued:
-        assert verify_invoice(invoice, check_usage=True).differences == []
-    return [line for invoice in issued for line in invoice.lines.all()]
 
 
 def bill_usage(price: dict[str, Any], *events: str) -> list[tuple[str, int]]:
     """Return (type, amount) of the lines that usage of `calls` makes at this price."""
-    publish({"meter": "calls", **price})
+    publish_prices({"meter": "calls", **price})
     account = world.open_account()
     world.subscribe(account, "pay")
     record(account, "calls", *((value, {}) for value in events))
@@ -146,7 +89,7 @@ class TestModels:
 
     def test_seats_have_tiers_too(self) -> None:
         tiers = [{"up_to": 10, "unit_amount": "1000"}, {"up_to": None, "unit_amount": "800"}]
-        publish({"model": "graduated", "tiers": tiers})
+        publish_prices({"model": "graduated", "tiers": tiers})
         account = world.open_account()
         world.subscribe(account, "pay", quantity=14)
         # 10 × 1,000 + 4 × 800 = 13,200
@@ -156,7 +99,7 @@ class TestModels:
 class TestEvents:
     def test_a_percentage_counts_event_by_event(self) -> None:
         price = {"model": "percentage", "percent": "1.2", "fixed_amount": "10", "free_events": 3}
-        publish({"meter": "payments", **price})
+        publish_prices({"meter": "payments", **price})
         account = world.open_account()
         world.subscribe(account, "pay")
         record(account, "payments", *((value, {}) for value in ("100000", "2500", "999", "5000")))
@@ -167,7 +110,7 @@ class TestEvents:
         assert line.trace["charge"]["usage"]["events"] == [["100000", 1], ["2500", 1], ["999", 1], ["5000", 1]]
 
     def test_many_equal_events_stay_few_groups(self) -> None:
-        publish({"meter": "payments", "model": "percentage", "percent": "1", "fixed_amount": "1"})
+        publish_prices({"meter": "payments", "model": "percentage", "percent": "1", "fixed_amount": "1"})
         account = world.open_account()
         world.subscribe(account, "pay")
         record(account, "payments", *((value, {}) for value in ["100", "200"] * 200))
@@ -177,7 +120,7 @@ class TestEvents:
         assert line.trace["charge"]["usage"]["events"] == [["100", 200], ["200", 200]]
 
     def test_a_dynamic_price_is_carried_by_the_event(self) -> None:
-        publish({"meter": "calls", "model": "dynamic"})
+        publish_prices({"meter": "calls", "model": "dynamic"})
         account = world.open_account()
         world.subscribe(account, "pay")
         record(
@@ -192,7 +135,7 @@ class TestEvents:
         assert line.amount == 302
 
     def test_a_price_that_is_none_fails_that_subscription_by_name(self) -> None:
-        publish({"meter": "calls", "model": "dynamic"})
+        publish_prices({"meter": "calls", "model": "dynamic"})
         account = world.open_account()
         world.subscribe(account, "pay")
         record(account, "calls", ("2", {"metadata": {"unit_amount": "cheap"}}))
@@ -209,7 +152,7 @@ class TestDimensions:
             {"when": {"model": "large"}, "unit_amount": "5"},
             {"when": {"model": "large", "region": "eu"}, "unit_amount": "6"},
         ]
-        publish({"meter": "calls", "model": "per_unit", "unit_amount": "1", "variants": variants})
+        publish_prices({"meter": "calls", "model": "per_unit", "unit_amount": "1", "variants": variants})
         account = world.open_account()
         world.subscribe(account, "pay")
         record(
@@ -242,7 +185,7 @@ class TestOverage:
     }
 
     def test_of_a_soft_quota_is_billed_above_the_limit(self) -> None:
-        publish({"unit_amount": 2900}, quotas=[self.QUOTA])
+        publish_prices({"unit_amount": 2900}, quotas=[self.QUOTA])
         account = world.open_account()
         world.subscribe(account, "pay")
         record(account, "calls", ("1500", {}))
@@ -254,7 +197,7 @@ class TestOverage:
         assert [(line.type, line.amount) for line in bill(account)] == [("subscription", 2900), ("usage", 250)]
 
     def test_claims_its_periods_with_an_item_of_its_own(self) -> None:
-        publish({"unit_amount": 2900}, quotas=[self.QUOTA])
+        publish_prices({"unit_amount": 2900}, quotas=[self.QUOTA])
         account = world.open_account()
         world.subscribe(account, "pay")
         assert SubscriptionItem.objects.filter(meter__isnull=False).count() == 0
@@ -272,7 +215,7 @@ class TestOverage:
         quota = {**self.QUOTA, **changed}
         if changed.get("enforcement") == "hard":
             del quota["overage_price"]
-        publish({"unit_amount": 2900}, quotas=[quota])
+        publish_prices({"unit_amount": 2900}, quotas=[quota])
         account = world.open_account()
         world.subscribe(account, "pay")
         record(account, "calls", ("1500", {}))
@@ -283,70 +226,6 @@ def item_lines(item: SubscriptionItem) -> Any:
     return InvoiceLine.objects.filter(subscription_item=item).order_by("id").values_list("period_start", "amount")
 
 
-def add_rule(unit_price: str, *, plan_key: str = "", at: datetime = world.OCTOBER, **more: Any) -> PricingRule:
-    return PricingRule.objects.create(
-        org_id="default",
-        meter=Meter.objects.get(event_name="calls"),
-        plan_key=plan_key,
-        currency="usd",
-        unit_price=Decimal(unit_price),
-        valid_from=at,
-        **more,
-    )
-
-
-class TestRules:
-    def test_price_a_meter_the_plan_does_not(self) -> None:
-        publish({"unit_amount": 2900})
-        add_rule("2")
-        account = world.open_account()
-        world.subscribe(account, "pay")
-        record(account, "calls", ("15", {}))
-        assert [(line.type, line.amount) for line in bill(account)] == [("subscription", 2900), ("usage", 30)]
-
-    def test_of_the_plan_come_before_those_for_every_plan(self) -> None:
-        publish({"unit_amount": 2900})
-        add_rule("2")
-        add_rule("3", plan_key="pay")
-        account = world.open_account()
-        world.subscribe(account, "pay")
-        record(account, "calls", ("15", {}))
-        assert [line.amount for line in bill(account)] == [2900, 45]
-
-    def test_give_way_to_a_price_of_the_plan(self) -> None:
-        publish({"unit_amount": 2900}, {"meter": "calls", "model": "per_unit", "unit_amount": "7"})
-        add_rule("2")
-        account = world.open_account()
-        world.subscribe(account, "pay")
-        record(account, "calls", ("10", {}))
-        assert [line.amount for line in bill(account)] == [2900, 70]
-
-    def test_that_were_closed_price_the_period_they_were_in_force_in(self) -> None:
-        publish({"unit_amount": 2900})
-        add_rule("2", closed_at=NOON)
-        account = world.open_account()
-        world.subscribe(account, "pay")
-        record(account, "calls", ("15", {}))
-        assert [line.amount for line in bill(account)] == [2900, 30]
-        world.use(account, "calls", ["15"], at=world.DECEMBER, key="december")
-        world.run_cycle(as_of=JANUARY)
-        assert [
-            line.amount for line in InvoiceLine.objects.filter(period_start__gte=world.DECEMBER, type="usage")
-        ] == []
-
-    def test_for_every_plan_bill_usage_once_however_many_plans_an_account_has(self) -> None:
-        document = world.make_document()
-        document["meters"].append(METERS[0])
-        publish_document(org_id="default", document=document, at=world.OCTOBER, actor=world.TESTER)
-        add_rule("2")
-        account = world.open_account()
-        world.subscribe(account, "pro")
-        world.subscribe(account, "free")
-        record(account, "calls", ("15", {}))
-        world.run_cycle(as_of=world.DECEMBER)
-        assert [line.amount for line in InvoiceLine.objects.filter(meter__event_name="calls")] == [30]
-
-
 def negotiate(account: Account, **terms: Any) -> PriceOverride:
     terms.setdefault("model", "flat")
     return PriceOverride.objects.create(account=account, reason="three-year contract", created_by="staff:lead", **terms)
@@ -354,7 +233,7 @@ def negotiate(account: Account, **terms: Any) -> PriceOverride:
 
 class TestNegotiatedPrices:
     def test_replace_the_amounts_in_periods_that_start_in_their_time(self) -> None:
-        publish({"unit_amount": 2900}, {"meter": "calls", "model": "per_unit", "unit_amount": "7"})
+        publish_prices({"unit_amount": 2900}, {"meter": "calls", "model": "per_unit", "unit_amount": "7"})
         account = world.open_account()
         agreed = negotiate(
             account,
@@ -372,7 +251,7 @@ class TestNegotiatedPrices:
         assert "negotiated as" in fees[1].trace["steps"][0]["formula"]
 
     def test_may_have_another_model(self) -> None:
-        publish({"meter": "calls", "model": "per_unit", "unit_amount": "7"})
+        publish_prices({"meter": "calls", "model": "per_unit", "unit_amount": "7"})
         account = world.open_account()
         negotiate(
             account,

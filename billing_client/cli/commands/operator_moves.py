@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
@@ -18,7 +17,7 @@ from billing_client.cli.commands.move_tables import (
     describe_totals,
     show_versions,
 )
-from billing_client.cli.commands.shared import show_minute
+from billing_client.cli.commands.shared import confirm, show_minute
 from billing_client.cli.failures import CliError, misuse
 from billing_client.cli.output import Document, Table
 from billing_client.cli.progress import TaskProgress
@@ -240,11 +239,7 @@ def _refuse_empty(preview: dict[str, Any]) -> CliError:
 
 
 def _confirm(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise misuse("there is nobody to ask", hint="--force moves without a question")
-    what = "this subscription" if count == 1 else f"these {count:,} subscriptions"
-    if not typer.confirm(f"Move {what}?", err=True):
-        raise CliError("nobody was moved")
+    confirm("Move this subscription?" if count == 1 else f"Move these {count:,} subscriptions?")
 
 
 # ---- waiting --------------------------------------------------------------------------------------------------------

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Meter
 from catalog.pricing.engine import price_quantity
-from catalog.queries.pricing_rules import choose_rule, get_rule_terms, list_pricing_rules, list_rules_in_force
+from catalog.queries.pricing_rules import get_rule_terms, list_pricing_rules
 from catalog.services.pricing_rules import RuleTier, close_pricing_rule
 from tests.factories.catalog import AT, PUBLISHER, make_rule, publish_catalog
 
@@ -24,49 +21,6 @@ STEPS = (RuleTier(Decimal(100), Decimal(10)), RuleTier(Decimal(500), Decimal(5))
 def api() -> Meter:
     publish_catalog()
     return Meter.objects.get(event_name="api")
-
-
-class TestChooseRule:
-    def test_the_plans_rule_comes_before_the_one_for_every_plan(self, api: Meter) -> None:
-        for_all, for_pro = make_rule("api"), make_rule("api", plan_key="pro")
-        make_rule("api", currency="eur")
-        make_rule("llm_input_tokens", plan_key="pro")
-        rules = list_rules_in_force(org_id="default", at=AT)
-        assert choose_rule(rules, meter_id=api.pk, plan_key="pro", currency="usd") == for_pro
-        assert choose_rule(rules, meter_id=api.pk, plan_key="free", currency="usd") == for_all
-        assert choose_rule(rules, meter_id=api.pk, plan_key="", currency="usd") == for_all
-        assert choose_rule(rules, meter_id=api.pk, plan_key="pro", currency="gbp") is None
-
-    def test_nothing_prices_a_meter_without_rule(self, api: Meter) -> None:
-        make_rule("api", plan_key="pro")
-        rules = list_rules_in_force(org_id="default", at=AT)
-        assert choose_rule(rules, meter_id=api.pk, plan_key="free", currency="usd") is None
-
-
-class TestListRulesInForce:
-    def test_each_instant_has_its_rule(self) -> None:
-        old = make_rule("api", "1")
-        change = AT + timedelta(days=30)
-        close_pricing_rule(rule_id=old.pk, at=change, actor=PUBLISHER)
-        new = make_rule("api", "2", at=change)
-        instants = (AT - timedelta(seconds=1), AT, change - timedelta(seconds=1), change, change + timedelta(days=1))
-        found = [list_rules_in_force(org_id="default", at=instant) for instant in instants]
-        assert found == [[], [old], [old], [new], [new]]
-
-    def test_own_rules_take_the_place_of_shared_ones(self, api: Meter) -> None:
-        shared_pro = make_rule("api", "1", plan_key="pro")
-        make_rule("api", "1")
-        own = make_rule("api", "3", org_id="acme")
-        rules = list_rules_in_force(org_id="acme", at=AT)
-        assert choose_rule(rules, meter_id=api.pk, plan_key="free", currency="usd") == own
-        assert choose_rule(rules, meter_id=api.pk, plan_key="pro", currency="usd") == shared_pro
-
-    def test_takes_two_queries(self) -> None:
-        for meter in ("api", "llm_input_tokens", "llm_output_tokens"):
-            make_rule(meter)
-        with CaptureQueriesContext(connection) as queries:
-            assert {rule.meter.event_name for rule in list_rules_in_force(org_id="default", at=AT)} >= {"api"}
-        assert len(queries) == 2  # whose catalog, the rules
 
 
 class TestListPricingRules:
