@@ -147,7 +147,7 @@ class Bench:
 
         for repetition in range(repetitions + 1):
             rows = self.make_rows(self.events["copy", repetition])
-            lines = ["\t".join(map(str, (*row[:-2], "{}", json.dumps(row.metadata)))) for row in rows]
+            lines = ["\t".join(map(str, (*row[:-3], "{}", json.dumps(row.metadata), r"\N"))) for row in rows]
             self.prepared_copy[repetition] = "\n".join([*lines, ""]).encode()
             self.prepared_sql[repetition] = [
                 write_columns(sorted(self.make_rows(events), key=lambda row: row.claim))

@@ -17,8 +17,8 @@ ENTRY_KEYS: Final[dict[str, frozenset[str]]] = {
     ),
     "plans": frozenset(
         """
-        id product_id name description category features feature_texts prices quotas trial_period_days price_per_seat
-        limits contact_sales popular
+        id product_id name description category features feature_texts prices quotas trial_period_days proration
+        proration_basis price_per_seat limits contact_sales popular
         """.split()
     ),
     "quotas": frozenset("feature meter_event_name window limit enforcement overage_price upgrade_plan_id".split()),

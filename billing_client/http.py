@@ -119,6 +119,14 @@ class BillingClient:
         """Send `body` as JSON and return the answer; safe to repeat, by `key` or one made for this call."""
         return self.request("POST", path, json_body=body, key=key or str(uuid.uuid4()), params=params).data
 
+    def get_status(self, account: str | None = None) -> Any:
+        """Return where an account stands: subscription, features, quota use, what to do next, credit."""
+        return self.get("/api/v1/billing/status", {"account": account or self.account})
+
+    def get_agenda(self, account: str, *, until: str | None = None) -> Any:
+        """Return what will happen to an account if nobody does anything, up to `until` (a date or time; 90 days)."""
+        return self.get(f"/api/internal/billing/accounts/{quote(account, safe='')}/agenda", {"until": until})
+
     def iterate(self, path: str, params: Parameters | None = None, *, limit: int | None = None) -> Iterator[Any]:
         """Yield the items of a cursor list, page by page, at most `limit`."""
         wanted: dict[str, str | int | bool | None] = dict(params or {})

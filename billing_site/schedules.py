@@ -13,14 +13,20 @@ from celery.schedules import crontab
 
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-billing-cycle": {"task": "invoicing.run_billing_cycle", "schedule": timedelta(minutes=5)},
+    "resume-due-subscriptions": {"task": "invoicing.resume_due_subscriptions", "schedule": timedelta(minutes=5)},
+    "cancel-unpaid-starts": {"task": "invoicing.cancel_unpaid_starts", "schedule": timedelta(minutes=5)},
+    "advance-schedules": {"task": "invoicing.advance_schedules", "schedule": timedelta(minutes=2)},
     "sweep-billing-runs": {"task": "invoicing.sweep_billing_runs", "schedule": timedelta(minutes=1)},
     "sweep-plan-moves": {"task": "invoicing.sweep_plan_moves", "schedule": timedelta(minutes=1)},
     "sweep-invoice-documents": {"task": "invoicing.sweep_invoice_documents", "schedule": timedelta(minutes=1)},
     "expire-deposits": {"task": "accounts.expire_deposits", "schedule": timedelta(hours=1)},
     "renew-credit-grants": {"task": "accounts.renew_credit_grants", "schedule": timedelta(minutes=5)},
     "expire-credit-grants": {"task": "accounts.expire_credit_grants", "schedule": timedelta(hours=1)},
+    "sweep-starter-credit": {"task": "accounts.sweep_starter_credit", "schedule": timedelta(minutes=10)},
+    "sweep-payment-methods": {"task": "invoicing.sweep_payment_methods", "schedule": timedelta(minutes=10)},
     "expire-holds": {"task": "accounts.expire_holds", "schedule": timedelta(minutes=5)},
     "prove-ledger": {"task": "accounts.prove_ledger", "schedule": crontab(hour=3, minute=20)},
+    "purge-charge-clients": {"task": "metering.purge_charge_clients", "schedule": crontab(hour=3, minute=40)},
     "expire-approvals": {"task": "platform.expire_approvals", "schedule": timedelta(minutes=5)},
     "expire-idempotency-keys": {"task": "platform.expire_idempotency_keys", "schedule": timedelta(hours=1)},
 }

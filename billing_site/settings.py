@@ -248,13 +248,19 @@ BILLING_JWT_SECRET = env.str("BILLING_JWT_SECRET", default="")  # HS256; base64:
 BILLING_LIVEMODE = env.bool("BILLING_LIVEMODE", default=False)
 BILLING_DEFAULT_PLAN = env.str("BILLING_DEFAULT_PLAN", default="free")
 BILLING_TRIAL_PERIOD_DAYS = env.int("BILLING_TRIAL_PERIOD_DAYS", default=0)
+# How long features stay on while a payment is overdue, counted from the start of the period that was not paid.
+BILLING_PAST_DUE_GRACE_DAYS = env.int("BILLING_PAST_DUE_GRACE_DAYS", default=0)
+# How long a start that waits for its first payment waits.
+BILLING_INCOMPLETE_HOURS = env.int("BILLING_INCOMPLETE_HOURS", default=23)
 BILLING_CURRENCIES = env.list("BILLING_CURRENCIES", default=[])  # empty: every currency of the exponent table
 BILLING_RUN_CHUNK_SIZE = env.int("BILLING_RUN_CHUNK_SIZE", default=500)  # subscriptions billed in one transaction
 BILLING_INVOICE_PREFIX = env.str("BILLING_INVOICE_PREFIX", default="INV")
 BILLING_INVOICE_DUE_DAYS = env.int("BILLING_INVOICE_DUE_DAYS", default=7)
 BILLING_CATALOG_APPROVAL = env.bool("BILLING_CATALOG_APPROVAL", default=True)  # in the admin; ADR 0017
 BILLING_APPROVAL_LIMIT = env.int("BILLING_APPROVAL_LIMIT", default=10_000)  # minor units; 0: always two people
+BILLING_GUESSES_PER_MINUTE = env.int("BILLING_GUESSES_PER_MINUTE", default=30)  # checks of a coupon code, per caller
 BILLING_STARTER_CREDIT_NEEDS_METHOD = env.bool("BILLING_STARTER_CREDIT_NEEDS_METHOD", default=True)
+BILLING_REQUIRE_PAYMENT_METHOD = env.bool("BILLING_REQUIRE_PAYMENT_METHOD", default=False)  # for plans that cost
 # Changes to the table of accounts.terms.tiers.
 BILLING_TIERS: dict[str, object] = json.loads(env.str("BILLING_TIERS", default="{}"))
 BILLING_COMPANY = {
@@ -269,6 +275,7 @@ BILLING_COMPANY = {
 }
 
 # ---- payment provider (dj-stripe mirrors objects; our tables decide) ------------------------------------------------
+BILLING_PAYMENT_PROVIDER = env.str("BILLING_PAYMENT_PROVIDER", default="local")  # local takes no real money
 _stripe_key = first_env(
     "BILLING_STRIPE_SECRET_KEY", "STRIPE_SECRET_KEY", "STRIPE_LIVE_SECRET_KEY", "STRIPE_TEST_SECRET_KEY"
 )

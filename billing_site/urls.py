@@ -8,8 +8,10 @@ from django.urls.resolvers import URLPattern, URLResolver
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from accounts.api.views.renewals import RenewalView
 from billing_site.api.readiness import ReadinessView
 from billing_site.api.views import UnknownPathView
+from invoicing.api.serializers.invoice import InvoiceSerializer
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
@@ -18,6 +20,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("", include("catalog.api.urls")),
+    # Its answer holds a subscription and an invoice; only here are both known.
+    path(
+        "api/v1/billing/subscriptions/<str:subscription_id>/renew",
+        RenewalView.as_view(invoice_serializer=InvoiceSerializer),
+    ),
     path("", include("accounts.api.urls")),
     path("", include("metering.api.urls")),
     path("", include("invoicing.api.urls")),

@@ -4,3 +4,10 @@ from django.apps import AppConfig
 class InvoicingConfig(AppConfig):
     name = "invoicing"
     verbose_name = "Invoicing"
+
+    def ready(self) -> None:
+        from invoicing.queries.proof import register_checks
+        from invoicing.services.grant_approvals import register_grant_approvals
+
+        register_checks()
+        register_grant_approvals()

@@ -4,7 +4,9 @@ from accounts.admin.account import AccountAdmin, MemberAdmin
 from accounts.admin.cost_center import CostCenterAdmin
 from accounts.admin.credit_grant import CreditGrantAdmin
 from accounts.admin.ledger import CreditLotAdmin, HoldAdmin, LedgerAccountAdmin, LedgerEntryAdmin
+from accounts.admin.payment_method import PaymentMethodAdmin
 from accounts.admin.price_override import PriceOverrideAdmin
+from accounts.admin.schedule import SubscriptionScheduleAdmin
 from accounts.admin.subscription import SubscriptionAdmin
 from accounts.admin.test_clock import TestClockAdmin
 
@@ -17,7 +19,9 @@ __all__ = [
     "LedgerAccountAdmin",
     "LedgerEntryAdmin",
     "MemberAdmin",
+    "PaymentMethodAdmin",
     "PriceOverrideAdmin",
     "SubscriptionAdmin",
+    "SubscriptionScheduleAdmin",
     "TestClockAdmin",
 ]

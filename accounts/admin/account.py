@@ -13,9 +13,13 @@ from django.utils.safestring import SafeString
 
 from accounts.admin.cost_center import render_tree
 from accounts.admin.credit_grant import CreditGrantInline, GrantCreditAction
-from accounts.admin.inlines import BalanceInline, EntryInline, MemberInline, SubscriptionInline
+from accounts.admin.glance import build_glance
+from accounts.admin.inlines import BalanceInline, EntryInline, MemberInline
 from accounts.admin.money_actions import MoneyActions
+from accounts.admin.payment_method import PaymentMethodInline
 from accounts.admin.price_override import PriceOverrideInline
+from accounts.admin.subscription_actions import StartAction
+from accounts.admin.subscription_grant import GrantPlanAction
 from accounts.models import Account, LedgerAccount, LedgerKind, Member, Subscription
 from accounts.models.subscription import RUNNING_STATUSES
 from accounts.services.accounts import create_account, update_account
@@ -32,10 +36,11 @@ from billing_site.backoffice.display import (
 from billing_site.backoffice.history import SHOWN_EVENTS, render_timeline
 from billing_site.kernel import clock
 from billing_site.platform.models import Event
+from invoicing.queries.glance import get_glance
 
 
 @admin.register(Account)
-class AccountAdmin(GrantCreditAction, MoneyActions, BackOfficeAdmin):
+class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions, BackOfficeAdmin):
     """Who is billed: profile, people, subscriptions, money, history."""
 
     nav_icon = "domain"
@@ -46,9 +51,25 @@ class AccountAdmin(GrantCreditAction, MoneyActions, BackOfficeAdmin):
     list_filter = ("status", "tier", "currency", "org_id")
     search_fields = ("name", "external_id", "email")
     search_help_text = "Name, external id, e-mail, or an id such as acc_…"
-    actions_detail = ("deposit_money", "adjust_credit", "grant_credit")
-    inlines = (SubscriptionInline, PriceOverrideInline, MemberInline, BalanceInline, CreditGrantInline, EntryInline)
+    actions_detail = (
+        "start",
+        {"title": "Money", "icon": "payments", "items": ["deposit_money", "adjust_credit", "grant_credit"]},
+        "grant_plan",
+    )
+    change_form_outer_before_template = "accounts/glance.html"
+    inlines = (
+        PaymentMethodInline,
+        PriceOverrideInline,
+        MemberInline,
+        BalanceInline,
+        CreditGrantInline,
+        EntryInline,
+    )
     autocomplete_fields = ("test_clock",)
+
+    class Media:
+        css = {"all": ("backoffice/desk.css",)}
+
     fieldsets = (
         (
             None,
@@ -74,10 +95,9 @@ class AccountAdmin(GrantCreditAction, MoneyActions, BackOfficeAdmin):
                 )
             },
         ),
-        ("Cost centers", {"fields": ("cost_centers",)}),
-        ("History", {"fields": ("timeline",)}),
+        ("Cost centers", {"fields": ("split_by_cost_center", "cost_centers")}),
     )
-    readonly_fields = ("public_id", "opened", "cost_centers", "timeline")
+    readonly_fields = ("public_id", "opened", "cost_centers")
     state = status_badge()
     opened = timestamp_display("created_at", zone="timezone", description="Opened")
 
@@ -134,12 +154,23 @@ class AccountAdmin(GrantCreditAction, MoneyActions, BackOfficeAdmin):
     def cost_centers(self, account: Account) -> SafeString | str:
         return NOTHING if account._state.adding else render_tree(account)
 
-    @admin.display(description="Latest events")
-    def timeline(self, account: Account) -> SafeString | str:
-        if account._state.adding:
-            return NOTHING
-        events = Event.objects.filter(account_id=account.pk).order_by("-id")[:SHOWN_EVENTS]
-        return render_timeline(list(events), zone=account.timezone)
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Put the account at a glance above its profile."""
+        page = super().changeform_view(request, object_id, form_url, extra_context)
+        context = getattr(page, "context_data", None)
+        if context is not None and context.get("original") is not None:
+            # A form that was refused has put what was typed on the row it showed.
+            account = Account.objects.select_related("test_clock").get(pk=context["original"].pk)
+            context["glance"] = build_glance(request, get_glance(account, at=clock.now(account)))
+            events = Event.objects.filter(account_id=account.pk).order_by("-id")[:SHOWN_EVENTS]
+            context["glance"]["timeline"] = render_timeline(list(events), zone=account.timezone, links=True)
+        return page
 
 
 @admin.register(Member)

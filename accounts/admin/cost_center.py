@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -14,7 +15,6 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import Account, CostCenter
-from accounts.queries.cost_centers import load_tree
 from accounts.queries.currencies import require_currency
 from accounts.services.cost_centers import (
     MAX_DESCRIPTION,
@@ -28,6 +28,8 @@ from billing_site.backoffice.display import (
     NOTHING,
     badge,
     format_amount,
+    format_money,
+    format_period,
     link_display,
     link_to,
     money,
@@ -38,6 +40,7 @@ from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
 from billing_site.kernel.errors import ValidationFailed
 from billing_site.kernel.money import parse_major
+from invoicing.queries.allocation import CenterCost, allocate_running_month
 
 _SHOWN = 200
 
@@ -104,18 +107,23 @@ class CostCenterAdmin(BackOfficeAdmin):
                     ("monthly_budget", "currency"),
                     "description",
                     "is_active",
+                    "running_month",
                     ("public_id", "since"),
                 )
             },
         ),
         ("History", {"fields": ("timeline",)}),
     )
-    readonly_fields = ("public_id", "since", "timeline")
+    readonly_fields = ("public_id", "since", "running_month", "timeline")
     account_link = link_display("account", description="Account", ordering="account__name")
     parent_link = link_display("parent", description="Below", ordering="parent__name")
     shown_budget = money_display("budget", description="Monthly budget")
     since = timestamp_display("created_at", zone="account.timezone", description="Created")
     timeline = timeline_display()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CostCenter]:
+        rows: QuerySet[CostCenter] = super().get_queryset(request)
+        return rows.select_related("account__test_clock", "parent")
 
     def get_readonly_fields(self, request: HttpRequest, obj: CostCenter | None = None) -> tuple[str, ...]:
         return self.readonly_fields if obj is None else ("account", *self.readonly_fields)
@@ -135,6 +143,15 @@ class CostCenterAdmin(BackOfficeAdmin):
         if change:
             return update_cost_center(center_id=form.instance.pk, changes=values, at=at, actor=actor)
         return create_cost_center(account=account, **values, at=at, actor=actor)
+
+    @admin.display(description="Cost this month")
+    def running_month(self, center: CostCenter) -> SafeString | str:
+        """What the center and all below it cost in the calendar month, and how much of the budget that is."""
+        if center._state.adding:
+            return NOTHING
+        found = allocate_running_month(center.account, at=clock.now(center.account))
+        item = next(item for item in found.items if item.center.pk == center.pk)
+        return format_html("{} {}", money(item.rolled_up, found.currency), render_budget_use(item))
 
     @admin.display(description="State", ordering="is_active")
     def state(self, center: CostCenter) -> SafeString:
@@ -162,33 +179,54 @@ def _read_budget(text: str, currency: str) -> int | None:
         raise ValidationFailed.of("/monthly_budget", "invalid", f"{error}.") from error
 
 
+def render_budget_use(item: CenterCost) -> SafeString | str:
+    """Return how much of its budget a center has used, as a badge; a dash without a budget."""
+    used = item.budget_used_percent
+    if used is None:
+        return NOTHING
+    return badge(f"{used:,} %", "bad" if used >= 100 else "warning" if used >= 80 else "good")
+
+
 def state_badge(center: CostCenter) -> SafeString:
     """Return whether usage may name the center, as a badge."""
     return badge("active", "good") if center.is_active else badge("inactive")
 
 
 def render_tree(account: Account) -> SafeString | str:
-    """Return the account's cost centers as a table, each below its parent; at most the first 200."""
-    nodes = load_tree(account.pk).nodes
-    if not nodes:
+    """
+    Return the account's cost centers with what they cost in the running month, each below its parent, as a table.
+
+    At most the first 200. Costs are those of the allocation report: rolled up, before discounts and tax.
+    """
+    if not CostCenter.objects.filter(account_id=account.pk).exists():
         return NOTHING
+    found = allocate_running_month(account, at=clock.now(account))
     rows = format_html_join(
         "",
-        "<tr><td>{}{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        "<tr><td>{}{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
         (
             (
-                "\N{EM SPACE}" * (node.depth - 1) + "\N{BOX DRAWINGS LIGHT UP AND RIGHT} " if node.depth else "",
-                link_to(node.center, node.center.name),
-                node.center.code,
-                money(node.center.budget, node.center.currency),
-                state_badge(node.center),
+                "\N{EM SPACE}" * (item.depth - 1) + "\N{BOX DRAWINGS LIGHT UP AND RIGHT} " if item.depth else "",
+                link_to(item.center, item.center.name),
+                item.center.code,
+                money(item.rolled_up, found.currency),
+                money(item.center.budget, item.center.currency),
+                render_budget_use(item),
+                state_badge(item.center),
             )
-            for node in nodes[:_SHOWN]
+            for item in found.items[:_SHOWN]
         ),
     )
-    left_out = f"{len(nodes) - _SHOWN:,} more are in the list of cost centers." if len(nodes) > _SHOWN else ""
+    more = len(found.items) - _SHOWN
+    left_out = f"{more:,} more are in the list of cost centers. " if more > 0 else ""
+    left_out += (
+        f"Costs of {format_period(found.period.start, found.period.end, account.timezone)}:"
+        f" {format_money(found.total, found.currency)} in all,"
+        f" {format_money(found.unallocated, found.currency)} of it without a center."
+    )
     return format_html(
-        '<div class="ch-scroll"><table class="ch-table"><thead><tr><th>Name</th><th>Code</th><th>Monthly budget</th>'
+        '<div class="ch-scroll"><table class="ch-table"><thead><tr><th>Name</th><th>Code</th><th>This month</th>'
+        "<th>Monthly budget</th><th>Used</th>"
         '<th>State</th></tr></thead><tbody>{}</tbody></table></div><p class="ch-muted">{}</p>',
         rows,
         left_out,

@@ -7,14 +7,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from accounts.models import LedgerAccount, LedgerEntry, LedgerKind, LedgerType, Member, Subscription
+from accounts.models import LedgerAccount, LedgerEntry, LedgerKind, LedgerType, Member
 from billing_site.backoffice.admin import ReadOnlyInline
 from billing_site.backoffice.display import (
     NOTHING,
     link_to,
     money,
-    period_display,
-    status_badge,
     timestamp_display,
 )
 
@@ -40,25 +38,6 @@ class MemberInline(ReadOnlyInline):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
         rows: QuerySet[Member] = super().get_queryset(request)
         return rows.select_related("account")
-
-
-class SubscriptionInline(ReadOnlyInline):
-    model = Subscription
-    verbose_name_plural = "Subscriptions"
-    fields = ("plan", "state", "quantity", "interval", "covered", "next_due")
-    readonly_fields = fields
-    ordering = ("-id",)
-    state = status_badge()
-    covered = period_display("current_period_start", "current_period_end", zone="timezone", description="Period")
-    next_due = timestamp_display("next_billing_at", zone="timezone", description="Billed next")
-
-    @admin.display(description="Plan")
-    def plan(self, subscription: Subscription) -> SafeString | str:
-        return link_to(subscription, str(subscription.plan_version))
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
-        rows: QuerySet[Subscription] = super().get_queryset(request)
-        return rows.select_related("plan_version", "account")
 
 
 class BalanceInline(ReadOnlyInline):

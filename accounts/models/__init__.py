@@ -11,6 +11,7 @@ from accounts.models.account import (
 )
 from accounts.models.cost_center import CostCenter
 from accounts.models.credit_grant import CreditBurn, CreditGrant, CreditGrantMeter
+from accounts.models.discount import CouponRedemption, DiscountEnd, SubscriptionDiscount
 from accounts.models.hold import Hold, HoldStatus
 from accounts.models.ledger import (
     CreditLot,
@@ -21,10 +22,22 @@ from accounts.models.ledger import (
     LotTaking,
     Posting,
 )
+from accounts.models.payment_method import PaymentMethod, PaymentMethodStatus, PaymentMethodType
 from accounts.models.price_override import PriceOverride
+from accounts.models.provider_update import ProviderUpdate
+from accounts.models.schedule import (
+    UNFINISHED_SCHEDULES,
+    EndBehavior,
+    PhaseProration,
+    SchedulePhase,
+    ScheduleStatus,
+    SubscriptionSchedule,
+)
 from accounts.models.subscription import (
     BILLABLE_STATUSES,
     RUNNING_STATUSES,
+    WAITING_STATUSES,
+    Alignment,
     BillingMode,
     ProviderType,
     Subscription,
@@ -35,15 +48,21 @@ from accounts.models.subscription import (
 __all__ = [
     "BILLABLE_STATUSES",
     "RUNNING_STATUSES",
+    "UNFINISHED_SCHEDULES",
+    "WAITING_STATUSES",
     "Account",
     "AccountStatus",
+    "Alignment",
     "BillingMode",
     "CollectionMethod",
     "CostCenter",
+    "CouponRedemption",
     "CreditBurn",
     "CreditGrant",
     "CreditGrantMeter",
     "CreditLot",
+    "DiscountEnd",
+    "EndBehavior",
     "Hold",
     "HoldStatus",
     "LedgerAccount",
@@ -53,11 +72,20 @@ __all__ = [
     "LotTaking",
     "Member",
     "MemberRole",
+    "PaymentMethod",
+    "PaymentMethodStatus",
+    "PaymentMethodType",
+    "PhaseProration",
     "Posting",
     "PriceOverride",
     "ProviderType",
+    "ProviderUpdate",
+    "SchedulePhase",
+    "ScheduleStatus",
     "Subscription",
+    "SubscriptionDiscount",
     "SubscriptionItem",
+    "SubscriptionSchedule",
     "SubscriptionStatus",
     "TestClock",
     "Tier",

@@ -66,6 +66,7 @@ class Account(Identified, Timestamped):
     postal_code = models.CharField(max_length=20, blank=True)
     country = models.CharField(max_length=2, blank=True)
     tax_id = models.CharField(max_length=50, blank=True)
+    provider_customer_id = models.CharField(max_length=255, blank=True)
     currency = models.CharField(max_length=3, default="usd")
     timezone = models.CharField(max_length=64, default="UTC")
     tier = models.CharField(max_length=10, choices=Tier, default=Tier.FREE)
@@ -74,6 +75,8 @@ class Account(Identified, Timestamped):
     collection_method = models.CharField(
         max_length=20, choices=CollectionMethod, default=CollectionMethod.CHARGE_AUTOMATICALLY
     )
+    # Usage lines of its invoices show one part per cost center.
+    split_by_cost_center = models.BooleanField(default=False)
     test_clock = models.ForeignKey(TestClock, null=True, blank=True, on_delete=models.PROTECT, related_name="accounts")
     livemode = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict, blank=True)

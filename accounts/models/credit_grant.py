@@ -20,6 +20,8 @@ from billing_site.platform.models.base import Identified
 from billing_site.platform.models.triggers import append_only_triggers
 from catalog.models import Meter, PriceInterval
 
+# How the `once_key` of credit that comes with a plan begins.
+INCLUDED_KEY = "plan-included:"
 # What was granted stays; what is left, its end and its next renewal move.
 _FIXED = (
     "id",
@@ -164,6 +166,11 @@ class CreditGrant(Identified):
         return self.voided_at is not None
 
     @property
+    def is_included(self) -> bool:
+        """Whether it came with a period of its subscription's plan."""
+        return self.subscription_id is not None and self.once_key.startswith(INCLUDED_KEY)
+
+    @property
     def subscription_public_id(self) -> str | None:
         return None if self.subscription_id is None else encode_id(Subscription.id_prefix, self.subscription_id)
 
@@ -197,10 +204,12 @@ class CreditGrant(Identified):
             "priority": self.priority,
             "expires_at": self.expires_at,
             "promotional": self.promotional,
-            "meters": frozenset(row.meter.event_name for row in self.limits.all()),
             "subscription": self.subscription_public_id,
             "voided": self.is_voided,
+            "included": self.is_included,
         }
+        if "meters" not in changes:
+            facts["meters"] = frozenset(row.meter.event_name for row in self.limits.all())
         return BurnableGrant(**{**facts, **changes})
 
     def is_ended(self, at: datetime) -> bool:

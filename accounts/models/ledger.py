@@ -110,7 +110,13 @@ class LedgerEntry(Identified):
         db_table = "ledger_entries"
         verbose_name_plural = "ledger entries"
         ordering = ["-id"]
-        indexes = [models.Index(fields=["account", "-id"], name="ledger_entries_of_account")]  # transaction list
+        indexes = [
+            models.Index(fields=["account", "-id"], name="ledger_entries_of_account"),  # transaction list
+            # Daily credit used today, asked at every charge of usage.
+            models.Index(
+                fields=["account", "created_at"], condition=Q(tags="daily-credit"), name="ledger_entries_daily_credit"
+            ),
+        ]
         permissions = [
             ("approve_deposit", "Can approve deposits above the limit"),
             ("approve_adjustment", "Can approve adjustments above the limit"),

@@ -8,7 +8,7 @@ Source: contract chapter Accounts and tokens.
 
 from __future__ import annotations
 
-from django.db.models import CharField, Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Lower
 
 from accounts.models import Account, Member, MemberRole
@@ -75,15 +75,15 @@ def choose_accounts(principal: Principal, reference: str | None) -> QuerySet[Acc
 def _default_account(principal: Principal, accounts: QuerySet[Account]) -> Account:
     if principal.is_internal:
         raise AccountRequired
-    own = find_account(accounts, principal.subject)
-    if own is not None:
-        return own
-    memberships = list(accounts[:2])
-    if not memberships:
+    key = Account.parse_id(principal.subject)
+    is_own = Q(handle=Lower(Value(principal.subject.strip()))) if key is None else Q(pk=key)
+    named = accounts.alias(handle=Lower("external_id")).annotate(is_own=Case(When(is_own, then=1), default=0))
+    found = list(named.order_by("-is_own", "-id")[:2])
+    if not found:
         raise NotFound("account", "You have no account yet.")
-    if len(memberships) > 1:
+    if len(found) > 1 and not found[0].is_own:
         raise AccountRequired("You belong to several accounts: name one.")
-    return memberships[0]
+    return found[0]
 
 
 def get_role(principal: Principal, account: Account) -> str | None:

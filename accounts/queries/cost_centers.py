@@ -6,12 +6,13 @@ Source: contract chapter Cost centers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Lower
 
 from accounts.models import Account, CostCenter
 from accounts.queries.access import WRITING_ROLES, require_role, visible_accounts
@@ -94,6 +95,32 @@ def get_cost_center(principal: Principal, reference: str, *, write: bool = False
     if write:
         require_role(principal, center.account, WRITING_ROLES)
     return center
+
+
+class CostCenterBook:
+    """Centers of some accounts by id and code, as usage names them."""
+
+    def __init__(self, centers: Iterable[CostCenter] = ()) -> None:
+        self._centers: dict[tuple[UUID, UUID | str], CostCenter] = {}
+        for center in centers:
+            self._centers[center.account_id, center.pk] = center
+            self._centers[center.account_id, center.code.lower()] = center
+
+    def get(self, account_id: UUID, name: str) -> CostCenter | None:
+        """Return the account's center with this id or code (in any case), retired or not, or None."""
+        text = name.strip()
+        return self._centers.get((account_id, CostCenter.parse_id(text) or text.lower()))
+
+
+def load_named_centers(names: Mapping[UUID, Collection[str]]) -> CostCenterBook:
+    """Return the centers that accounts may mean by `names`, ids or codes by account. One query, none without names."""
+    if not names:
+        return CostCenterBook()
+    texts = {text.strip() for given in names.values() for text in given}
+    keys = {text: key for text in texts if (key := CostCenter.parse_id(text)) is not None}
+    codes = [Lower(Value(text)) for text in sorted(texts - keys.keys())]
+    centers = CostCenter.objects.filter(account_id__in=names.keys()).alias(lower_code=Lower("code"))
+    return CostCenterBook(centers.filter(Q(pk__in=keys.values()) | Q(lower_code__in=codes)).order_by())
 
 
 def describe_cost_center(center: CostCenter) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import F, Q, QuerySet
 
 from accounts.models import Account, CreditGrant
+from accounts.models.credit_grant import INCLUDED_KEY
 from accounts.terms.burning import BurnableGrant, is_usable, list_renewals
 from billing_site.kernel.errors import NotFound
 
@@ -129,10 +130,16 @@ def list_due_for_expiry(at: datetime, *, org_id: str | None = None) -> QuerySet[
     """
     Return grants that ended with something left, of all accounts or those of one organization.
 
-    An account on a test clock counts by that clock.
+    An account on a test clock counts by that clock. Credit that came with a period of a plan waits for the bill of that
+    period, which it may still pay.
     """
+    billed = Q(subscription__next_billing_at__isnull=True) | Q(subscription__next_billing_at__gt=F("expires_at"))
     return _of_organization(org_id).filter(
-        _has_come("expires_at", at), remaining__gt=0, expires_at__isnull=False, renews_at__isnull=True
+        ~Q(once_key__startswith=INCLUDED_KEY) | billed,
+        _has_come("expires_at", at),
+        remaining__gt=0,
+        expires_at__isnull=False,
+        renews_at__isnull=True,
     )
 
 

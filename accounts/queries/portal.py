@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from accounts.models import Account, Subscription, SubscriptionStatus
 from accounts.queries.invoice_credit import get_invoice_credit
+from accounts.queries.payment_methods import count_payment_methods
 
 ACTIVE_STATUSES = (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
 
@@ -22,12 +23,12 @@ class PortalOverview:
 
 
 def get_overview(*, account: Account, currency: str) -> PortalOverview:
-    """Return the overview of an account, its credit in one currency. Two queries."""
+    """Return the overview of an account, its credit in one currency. Three queries."""
     active = Subscription.objects.filter(account=account, status__in=ACTIVE_STATUSES).count()
     return PortalOverview(
         account_id=account.public_id,
         balance=get_invoice_credit(account_id=account.pk, currency=currency),
         currency=currency,
         active_subscriptions=active,
-        payment_methods=0,  # no account can store one yet
+        payment_methods=count_payment_methods(account.pk),
     )

@@ -13,6 +13,7 @@ from accounts.models import CreditGrant, CreditLot, Hold, LedgerAccount, LedgerE
 from billing_site.kernel.ids import encode_id
 from billing_site.kernel.money import format_decimal
 from billing_site.platform.models import Identified
+from catalog.models import Coupon
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class LedgerProof:
 
 
 @dataclass(frozen=True, slots=True)
-class _Check:
+class LedgerCheck:
     """
     One comparison. `query` answers (id of a `model`, currency, expected, found) of the first row that is wrong.
 
@@ -66,7 +67,7 @@ _PREPAID_LEGS: Final = """
     GROUP BY leg.entry_id, pot.account_id, leg.currency
 """
 _CHECKS: Final = (
-    _Check(
+    LedgerCheck(
         LedgerEntry,
         """
         SELECT entry_id, currency, 0, sum(amount)::bigint FROM ledger_postings
@@ -74,7 +75,7 @@ _CHECKS: Final = (
         """,
         lambda currency, _, found: f"postings sum to {found} {currency}, not zero",
     ),
-    _Check(
+    LedgerCheck(
         LedgerEntry,
         """
         SELECT entry.id, '', 2, 0 FROM ledger_entries AS entry
@@ -82,7 +83,7 @@ _CHECKS: Final = (
         """,
         lambda *_: "has no postings",
     ),
-    _Check(
+    LedgerCheck(
         Posting,
         """
         SELECT leg.id, leg.currency, 0, 0 FROM ledger_postings AS leg
@@ -92,7 +93,7 @@ _CHECKS: Final = (
         """,
         lambda *_: "its entry or its ledger account is gone",
     ),
-    _Check(
+    LedgerCheck(
         Posting,
         """
         SELECT leg.id, leg.currency, 0, 0 FROM ledger_postings AS leg
@@ -101,7 +102,7 @@ _CHECKS: Final = (
         """,
         lambda currency, *_: f"is in {currency}, its ledger account in another currency",
     ),
-    _Check(
+    LedgerCheck(
         LedgerAccount,
         """
         SELECT pot.id, pot.currency, coalesce(total.amount, 0)::bigint, pot.balance FROM ledger_accounts AS pot
@@ -113,7 +114,7 @@ _CHECKS: Final = (
         lambda currency, expected, found: f"balance is {found} {currency}, its postings sum to {expected} {currency}",
     ),
     # A correction may put a part of its money back into older lots, so its own lot may be smaller than the entry.
-    _Check(
+    LedgerCheck(
         CreditLot,
         f"""
         SELECT lot.id, lot.currency, -coalesce(leg.amount, 0)::bigint, lot.amount FROM credit_lots AS lot
@@ -125,7 +126,7 @@ _CHECKS: Final = (
         """,  # noqa: S608 - joined with a constant
         lambda currency, expected, found: f"is of {found} {currency}, its entry brought {expected} {currency}",
     ),
-    _Check(
+    LedgerCheck(
         CreditLot,
         """
         SELECT lot.id, lot.currency, (lot.amount - coalesce(taken.amount, 0))::bigint, lot.remaining
@@ -136,7 +137,7 @@ _CHECKS: Final = (
         """,
         lambda currency, expected, found: f"has {found} {currency} left; what was taken leaves {expected} {currency}",
     ),
-    _Check(
+    LedgerCheck(
         LedgerEntry,
         f"""
         SELECT taken.entry_id, taken.currency, abs(coalesce(leg.amount, 0))::bigint, abs(taken.amount)::bigint FROM (
@@ -149,7 +150,7 @@ _CHECKS: Final = (
         """,  # noqa: S608 - joined with a constant
         lambda currency, expected, found: f"moved {expected} {currency}, but {found} {currency} in deposits",
     ),
-    _Check(
+    LedgerCheck(
         LedgerAccount,
         """
         SELECT pot.id, pot.currency, greatest(0, -pot.balance), lots.remaining::bigint FROM ledger_accounts AS pot
@@ -160,7 +161,7 @@ _CHECKS: Final = (
         """,
         lambda currency, expected, found: f"holds {expected} {currency}, its deposits have {found} {currency} left",
     ),
-    _Check(
+    LedgerCheck(
         Hold,
         f"""
         SELECT held.id, held.currency, held.captured_amount, coalesce(leg.amount, 0)::bigint FROM holds AS held
@@ -170,7 +171,7 @@ _CHECKS: Final = (
         """,  # noqa: S608 - joined with a constant
         lambda currency, expected, found: f"captured {expected} {currency}, its entry took {found} {currency}",
     ),
-    _Check(
+    LedgerCheck(
         LedgerEntry,
         """
         SELECT entry.id, '', 0, 0 FROM ledger_entries AS entry
@@ -179,7 +180,7 @@ _CHECKS: Final = (
         """,
         lambda *_: "captures no hold",
     ),
-    _Check(
+    LedgerCheck(
         CreditGrant,
         """
         SELECT credit.id, credit.currency, credit.amount, credit.found::bigint FROM (
@@ -190,7 +191,7 @@ _CHECKS: Final = (
         """,
         lambda currency, expected, found: f"was {expected} {currency}; paid, released and left are {found} {currency}",
     ),
-    _Check(
+    LedgerCheck(
         LedgerAccount,
         """
         SELECT pot.id, pot.currency, coalesce(credit.remaining, 0)::bigint, -pot.balance FROM ledger_accounts AS pot
@@ -201,12 +202,29 @@ _CHECKS: Final = (
         """,
         lambda currency, expected, found: f"balance is {found} {currency}, the grants have {expected} {currency} left",
     ),
+    LedgerCheck(
+        Coupon,
+        """
+        SELECT coupon.id, '', count(used.id), coupon.redemption_count FROM coupons AS coupon
+        LEFT JOIN coupon_redemptions AS used ON used.coupon_id = coupon.id
+        GROUP BY coupon.id HAVING coupon.redemption_count <> count(used.id) ORDER BY coupon.id LIMIT 1
+        """,
+        lambda _, expected, found: f"counts {found} redemptions, there are {expected}",
+    ),
 )
+
+_FURTHER: list[LedgerCheck] = []
+
+
+def register_check(check: LedgerCheck) -> None:
+    """Add a comparison with what an app above books; registering it again changes nothing."""
+    if check not in _FURTHER:
+        _FURTHER.append(check)
 
 
 def prove_ledger() -> LedgerProof:
     """
-    Recompute entries, balances, deposits, holds and credit from what they were made of.
+    Recompute entries, balances, deposits, holds, credit, what it paid and uses of coupons from what they were made of.
 
     Each comparison is one statement, so it sees one moment even while money moves.
     """
@@ -214,11 +232,11 @@ def prove_ledger() -> LedgerProof:
         accounts=LedgerAccount.objects.count(),
         entries=LedgerEntry.objects.count(),
         postings=Posting.objects.count(),
-        fault=next((fault for check in _CHECKS if (fault := _run(check))), None),
+        fault=next((fault for check in (*_CHECKS, *_FURTHER) if (fault := _run(check))), None),
     )
 
 
-def _run(check: _Check) -> LedgerFault | None:
+def _run(check: LedgerCheck) -> LedgerFault | None:
     with connection.cursor() as cursor:
         cursor.execute(check.query)
         row: tuple[UUID, str, int, int] | None = cursor.fetchone()

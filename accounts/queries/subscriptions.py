@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import OuterRef, Prefetch, Q, QuerySet, Subquery
 
-from accounts.models import Account, Subscription, SubscriptionItem
+from accounts.models import UNFINISHED_SCHEDULES, Account, Subscription, SubscriptionItem, SubscriptionSchedule
 from accounts.queries.access import WRITING_ROLES, require_role, visible_accounts
+from accounts.queries.discounts import list_in_force
 from billing_site.kernel.actors import Principal
 from billing_site.kernel.errors import DomainError, NotFound
 from catalog.models import Product
@@ -70,25 +71,39 @@ def list_subscription_items(principal: Principal) -> QuerySet[SubscriptionItem]:
     items = SubscriptionItem.objects.filter(
         ended_at__isnull=True, subscription__account__in=visible_accounts(principal).order_by()
     )
-    return items.select_related("subscription__plan_version__plan", "price", "meter")
+    return items.select_related(
+        "subscription__plan_version__plan",
+        "subscription__account__test_clock",
+        "price__plan_version__plan",
+        "meter",
+    )
 
 
-def find_subscription_item(principal: Principal, reference: str) -> SubscriptionItem:
+def find_subscription_item(principal: Principal, reference: str, *, write: bool = False) -> SubscriptionItem:
     """
-    Return an item in force, by public id.
+    Return an item in force, by public id, with its subscription, account and clock.
 
     :raises NotFound: when there is none, or the caller does not see it.
+    :raises AccountForbidden: with `write`, when a public caller may only read.
     """
     key = SubscriptionItem.parse_id(reference)
     found = None if key is None else list_subscription_items(principal).filter(pk=key).first()
     if found is None:
         raise NotFound("subscription_item")
+    if write:
+        require_role(principal, found.subscription.account, WRITING_ROLES)
     return found
 
 
 def with_details(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:
-    """Load account, plan, product and the items in force with their prices."""
+    """Load account, plan, product, discount, items in force with prices, and which unfinished schedule there is."""
     items = SubscriptionItem.objects.filter(ended_at__isnull=True).select_related("price", "meter")
-    return subscriptions.select_related(
-        "account", "product", "plan_version__plan", "pending_plan_version__plan"
-    ).prefetch_related(Prefetch("items", queryset=items, to_attr="current_items"))
+    schedules = SubscriptionSchedule.objects.filter(subscription=OuterRef("pk"), status__in=UNFINISHED_SCHEDULES)
+    return (
+        subscriptions.select_related("account", "product", "plan_version__plan", "pending_plan_version__plan")
+        .prefetch_related(
+            Prefetch("items", queryset=items, to_attr="current_items"),
+            Prefetch("discounts", queryset=list_in_force(), to_attr="current_discounts"),
+        )
+        .annotate(schedule_key=Subquery(schedules.order_by().values("id")[:1]))
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 from django.conf import settings
@@ -63,14 +63,23 @@ def get_spendable(*, account: Account, tier: TierConfig, currency: str, at: date
 
 
 def sum_daily_credit(*, account: Account, at: datetime) -> int:
-    """Return the daily credit used on the UTC day of `at`, usd minor units."""
-    midnight = datetime.combine(at.astimezone(UTC).date(), time(), UTC)
+    """
+    Return the daily credit used on the UTC day of `at`, usd minor units.
+
+    The whole day counts: of two calls at once, the later one may be booked first.
+    """
+    midnight = get_utc_midnight(at)
     postings = Posting.objects.filter(
-        ledger_account__account=account,
         ledger_account__kind=LedgerKind.PREPAID,
         currency=DAILY_CURRENCY,
+        entry__account=account,
         entry__tags=DAILY_TAG,
         entry__created_at__gte=midnight,
-        entry__created_at__lte=at,
+        entry__created_at__lt=midnight + timedelta(days=1),
     )
     return -(postings.aggregate(total=Sum("amount"))["total"] or 0)
+
+
+def get_utc_midnight(at: datetime) -> datetime:
+    """Return the 00:00 UTC that the day of `at` began with."""
+    return datetime.combine(at.astimezone(UTC).date(), time(), UTC)

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Sum
 
 from accounts.models import Account, CreditLot, LedgerEntry, LedgerKind, LotTaking, Posting
 from accounts.queries.currencies import require_currency
-from accounts.services.account_locks import lock_open_account
+from accounts.services.account_locks import lock_account, lock_open_account
 from accounts.services.ledger import NewEntry, PostingSpec
 from accounts.services.prepaid import Parts, PrepaidBalance, PrepaidChange, lock_balance, require_amount
 from billing_site.kernel.actors import Actor
-from billing_site.kernel.errors import DomainError, NotFound
+from billing_site.kernel.errors import DomainError, InvalidState, NotFound
 from billing_site.kernel.ids import encode_id, new_uuid
 
 REFUND_TYPE = "billing-correction"
+# What paid an invoice comes back when the invoice is voided, never by itself: the document would say something else.
+_OF_DOCUMENTS = ("invoice_payment",)
 
 
 class AmountExceedsRefundable(DomainError):
@@ -72,7 +75,7 @@ def correct_movement(
     :raises AmountNotPositive: for zero or less; :raises CurrencyUnsupported: for a currency not offered.
     :raises NotFound: when the account has no such movement. :raises CurrencyMismatch: when it is in another currency.
     :raises AmountExceedsRefundable: when all corrections together would pass it.
-    :raises InvalidState: when the account is closed.
+    :raises InvalidState: when the account is closed, or the movement paid an invoice.
     """
     require_amount(amount)
     currency = require_currency(currency)
@@ -82,12 +85,57 @@ def correct_movement(
         return first
     balance = lock_balance(account, currency=currency, at=at)
     original = _find_original(account, original_transaction_id, currency)
+    if original.entry.type in _OF_DOCUMENTS:
+        raise InvalidState("The movement paid an invoice; void the invoice instead.", current_status="invoice_payment")
     if amount > original.refundable:
         raise AmountExceedsRefundable(
             f"{original.refundable} of {max(0, original.taken)} can be corrected.", refundable=original.refundable
         )
+    metadata = {"refund_type": REFUND_TYPE, "original_transaction_id": original.entry.public_id}
+    entry = _new_entry(original, balance, amount, key=key, tags="refund", notes=notes, metadata=metadata)
+    return _give_back(original, balance, entry, amount, actor=actor, reason=reason)
+
+
+@transaction.atomic
+def give_back_prepaid(*, entry: LedgerEntry, at: datetime, actor: Actor, reason: str = "") -> LedgerEntry:
+    """
+    Undo a payment out of the prepaid balance and return the entry that does; doing it again answers the first.
+
+    The lots are left as if nothing had been spent; what came from a lot that ended since becomes an undated one. Also
+    on a closed account. For payments of documents that are voided.
+    :raises NotFound: when the entry took no prepaid money.
+    """
+    if entry.account_id is None:
+        raise NotFound("transaction")
+    account = lock_account(entry.account_id)
+    key = f"giveback:{entry.public_id}"
+    if first := LedgerEntry.objects.filter(key=key).first():
+        return first
+    legs = Posting.objects.filter(entry=entry, ledger_account__kind=LedgerKind.PREPAID, amount__gt=0)
+    leg = legs.values_list("currency", "amount").first()
+    if leg is None:
+        raise NotFound("transaction")
+    balance = lock_balance(account, currency=leg[0], at=at)
+    original = _find_original(account, entry.public_id, leg[0])
+    metadata = {**entry.metadata, "original_transaction_id": entry.public_id}
+    notes = reason.strip() or "Prepaid money given back"
+    back = _new_entry(original, balance, leg[1], key=key, tags="", notes=notes, metadata=metadata)
+    return _give_back(original, balance, back, leg[1], actor=actor, reason=reason)
+
+
+def _new_entry(
+    original: _Original,
+    balance: PrepaidBalance,
+    amount: int,
+    *,
+    key: str,
+    tags: str,
+    notes: str,
+    metadata: dict[str, Any],
+) -> NewEntry:
+    account, currency = balance.account, balance.currency
     kind, is_own = original.counter
-    entry = NewEntry(
+    return NewEntry(
         key=key,
         type="refund",
         account_id=account.pk,
@@ -95,20 +143,32 @@ def correct_movement(
             PostingSpec(kind, account.pk if is_own else None, currency, amount),
             PostingSpec(LedgerKind.PREPAID, account.pk, currency, -amount),
         ],
-        at=at,
+        at=balance.at,
         livemode=account.livemode,
         description=notes,
-        tags="refund",
-        metadata={"refund_type": REFUND_TYPE, "original_transaction_id": original.entry.public_id},
+        tags=tags,
+        metadata=metadata,
         reverses_id=original.entry.pk,
     )
-    data = {"amount": amount, "currency": currency, "notes": notes, "tags": entry.tags, **entry.metadata}
+
+
+def _give_back(
+    original: _Original, balance: PrepaidBalance, entry: NewEntry, amount: int, *, actor: Actor, reason: str
+) -> LedgerEntry:
+    """Put the money back into the lots it came from, or into a new one, and write `entry`."""
+    data = {
+        "amount": amount,
+        "currency": balance.currency,
+        "notes": entry.description,
+        "tags": entry.tags,
+        **entry.metadata,
+    }
     change = PrepaidChange()
     back, fresh, promotional = _share_out(original, balance, amount)
     change.add(entry, back, event="balance.deposited", data=data, reason=reason)
     if fresh:
         change.open_lot(entry, balance, amount=fresh, remaining=fresh, promotional=promotional)
-    return change.write(actor=actor)[key]
+    return change.write(actor=actor)[entry.key]
 
 
 def _find_original(account: Account, public_id: str, currency: str) -> _Original:

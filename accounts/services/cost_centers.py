@@ -7,12 +7,12 @@ Source: contract chapter Cost centers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from accounts.models import Account, CostCenter
 from accounts.queries.cost_centers import describe_cost_center, load_tree
@@ -105,7 +105,7 @@ def delete_cost_center(*, center_id: UUID, at: datetime, actor: Actor, reason: s
     :raises NotFound: when there is no such center.
     :raises CostCenterInUse: naming its children, usage or whatever else refers to it.
     """
-    center = _lock_center(center_id)
+    center = _lock_center(center_id, for_removal=True)
     uses = list_references(center)
     if uses:
         children = list(center.children.order_by("name", "code").values_list("code", flat=True)[:5])
@@ -116,12 +116,27 @@ def delete_cost_center(*, center_id: UUID, at: datetime, actor: Actor, reason: s
     center.delete()
 
 
-def _lock_center(center_id: UUID) -> CostCenter:
+def hold_cost_centers(center_ids: Iterable[UUID]) -> set[UUID]:
+    """
+    Keep centers from being removed until the transaction ends, and return those that are still there.
+
+    Waits for nothing but a removal that is under way; changes of a center go on beside it. One query.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM cost_centers WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [sorted(set(center_ids))]
+        )
+        return {id_ for (id_,) in cursor.fetchall()}
+
+
+def _lock_center(center_id: UUID, *, for_removal: bool = False) -> CostCenter:
     account_id = CostCenter.objects.filter(pk=center_id).values_list("account_id", flat=True).first()
     if account_id is None:
         raise NotFound("cost_center")
     lock_account(account_id)
-    rows = CostCenter.objects.select_for_update(of=("self",)).select_related("account", "parent")
+    # Only a removal waits for usage that names the center.
+    rows = CostCenter.objects.select_for_update(of=("self",), no_key=not for_removal)
+    rows = rows.select_related("account", "parent")
     center = rows.filter(pk=center_id).first()
     if center is None:
         raise NotFound("cost_center")

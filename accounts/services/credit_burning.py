@@ -7,7 +7,7 @@ Source: contract chapter Credits; policies, rules 22 and 23.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -114,32 +114,41 @@ def _renew_if_free(account_id: UUID, at: datetime, actor: Actor) -> int:
 
 
 def renew_account_grants(*, account: Account, at: datetime, actor: Actor) -> int:
-    """
-    Set back the recurring grants of an account whose row the caller has locked; return how many periods were opened.
+    """Set back the recurring grants of one account; see `renew_locked_grants`."""
+    return renew_locked_grants(times={account.pk: at}, actor=actor)
 
-    Each period is a grant of its own: the one before ends, what rolls over begins the next. Periods that were missed
-    are opened one after the other. Source: policies, rule 23.
+
+def renew_locked_grants(*, times: Mapping[UUID, datetime], actor: Actor) -> int:
     """
-    opened = 0
-    while due := list(
-        CreditGrant.objects.filter(account=account, renews_at__lte=at)
+    Set back the recurring grants of accounts whose rows the caller has locked; return how many periods were opened.
+
+    `times` is now, by account. Each period is a grant of its own: the one before ends, what rolls over begins the next.
+    Periods that were missed are opened one after the other. Source: policies, rule 23.
+    """
+    if not times:
+        return 0
+    opened, latest = 0, max(times.values())
+    while due := [
+        grant
+        for grant in CreditGrant.objects.filter(account_id__in=times, renews_at__lte=latest)
         .prefetch_related("limits__meter")
         .order_by("id")
         .select_for_update(of=("self",))
-    ):
-        renewed = [_make_next(grant, at=at, actor=actor) for grant in due]
+        if grant.renews_at is not None and grant.renews_at <= times[grant.account_id]
+    ]:
+        renewed = [_make_next(grant, at=times[grant.account_id], actor=actor) for grant in due]
         for grant in due:
             grant.renews_at = None
         CreditGrant.objects.filter(pk__in=[grant.pk for grant in due]).update(renews_at=None)
-        release_ended(due, times={account.pk: at}, actor=actor)
-        save_grants(renewed, at=at)
+        release_ended(due, times=times, actor=actor)
+        save_grants(renewed)
         _copy_limits(due, renewed)
         events.emit_many(
             [
                 new_grant_event(
                     "created",
                     grant,
-                    at=at,
+                    at=grant.created_at,
                     actor=actor,
                     renewed_from=before.public_id,
                     rolled_over=grant.rolled_over,

@@ -8,7 +8,7 @@ Source: contract chapter Credits; ADR 0019.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -114,7 +114,7 @@ def grant_credit(
     if recurring is not None:
         _set_recurrence(grant, recurring, account)
     _check_end(grant, at)
-    save_grants([grant], at=at)
+    save_grants([grant])
     CreditGrantMeter.objects.bulk_create([CreditGrantMeter(grant=grant, meter=meter) for meter in meters])
     events.emit_many([new_grant_event("created", grant, at=at, actor=actor, reason=reason)])
     return grant
@@ -208,7 +208,7 @@ def _expire_chunk(at: datetime, actor: Actor, org_id: str | None) -> int:
     return len(grants)
 
 
-def release_ended(grants: Sequence[CreditGrant], *, times: dict[UUID, datetime], actor: Actor) -> None:
+def release_ended(grants: Sequence[CreditGrant], *, times: Mapping[UUID, datetime], actor: Actor) -> None:
     """Release what is left of grants that ended, under their locks. `times` is when, by account."""
     left = [grant for grant in grants if grant.remaining]
     post_entries(
@@ -224,8 +224,10 @@ def release_ended(grants: Sequence[CreditGrant], *, times: dict[UUID, datetime],
     events.emit_many(new_events)
 
 
-def save_grants(grants: Sequence[CreditGrant], *, at: datetime) -> None:
-    """Book new grants and write them."""
+def save_grants(grants: Sequence[CreditGrant]) -> None:
+    """Book new grants and write them. The number of statements does not depend on how many there are."""
+    if not grants:
+        return
     entries = post_entries(
         NewEntry(
             key=f"credit-grant:{grant.public_id}",
@@ -237,7 +239,7 @@ def save_grants(grants: Sequence[CreditGrant], *, at: datetime) -> None:
                 ),
                 PostingSpec(LedgerKind.CREDIT_GRANTS, grant.account_id, grant.currency, -grant.amount),
             ],
-            at=at,
+            at=grant.created_at,
             livemode=grant.livemode,
             description=grant.name or "Credit grant",
             tags=grant.tags,

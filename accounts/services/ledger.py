@@ -120,7 +120,10 @@ def post_entries(entries: Iterable[NewEntry]) -> list[LedgerEntry]:
     asked = list(entries)
     for entry in asked:
         entry.check()
-    first_of_key = {entry.key: entry for entry in reversed(asked)}
+    # In the order given: what comes first stands first in lists of movements, too.
+    first_of_key: dict[str, NewEntry] = {}
+    for entry in asked:
+        first_of_key.setdefault(entry.key, entry)
     if not first_of_key:
         return []
     pots = _ensure_pots({posting.pot for entry in first_of_key.values() for posting in entry.postings})

@@ -11,7 +11,7 @@ Source: contract chapter Ledger; policies, rule 23; ADR 0021.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -121,10 +121,22 @@ def lock_balances(
     With a currency there is one balance per account, at zero where it never held any. The number of statements does
     not depend on the number of accounts.
     """
+    return _read_balances(accounts, at=at, currency=currency, lock=True)
+
+
+def read_balances(accounts: Iterable[Account], *, at: Mapping[UUID, datetime]) -> list[PrepaidBalance]:
+    """Return the prepaid money of accounts in all currencies without locking anything, for previews."""
+    return _read_balances(accounts, at=at, currency=None, lock=False)
+
+
+def _read_balances(
+    accounts: Iterable[Account], *, at: Mapping[UUID, datetime], currency: str | None, lock: bool
+) -> list[PrepaidBalance]:
     owners = {account.pk: account for account in accounts}
     only = {} if currency is None else {"currency": currency}
     pots = LedgerAccount.objects.filter(account_id__in=owners, kind=LedgerKind.PREPAID, **only).order_by("id")
-    posted = {(pot.account_id, pot.currency): -pot.balance for pot in pots.select_for_update(no_key=True)}
+    pots = pots.select_for_update(no_key=True) if lock else pots
+    posted = {(pot.account_id, pot.currency): -pot.balance for pot in pots}
     if currency is not None:
         posted = {(pk, currency): posted.get((pk, currency), 0) for pk in owners}
     holds = Hold.objects.filter(account_id__in=owners, status=HoldStatus.PENDING, **only)
@@ -133,7 +145,7 @@ def lock_balances(
         held[owner, code] += amount if ends_at > at[owner] else 0
     lots: dict[tuple[UUID, str], list[CreditLot]] = defaultdict(list)
     left = CreditLot.objects.filter(account_id__in=owners, remaining__gt=0, **only).order_by(*_SPENDING_ORDER)
-    for lot in left.select_for_update(no_key=True):
+    for lot in left.select_for_update(no_key=True) if lock else left:
         lots[lot.account_id, lot.currency].append(lot)
     return [
         PrepaidBalance(owners[owner], code, at[owner], amount, held[owner, code], lots[owner, code])
@@ -202,11 +214,16 @@ class PrepaidChange:
             self.add(entry, [(lot, part)], event="balance.expired", data=data)
         return len(parts)
 
-    def write(self, *, actor: Actor) -> dict[str, LedgerEntry]:
-        """Write everything in the caller's transaction and return the entries by key."""
-        if not self.entries:
+    def write(self, *, actor: Actor, along: Sequence[NewEntry] = ()) -> dict[str, LedgerEntry]:
+        """
+        Write everything in the caller's transaction and return the entries by key.
+
+        `along` are further entries of the transaction that are posted in the same batch.
+        """
+        entries = [*along, *self.entries]
+        if not entries:
             return {}
-        written = dict(zip([entry.key for entry in self.entries], post_entries(self.entries), strict=True))
+        written = dict(zip([entry.key for entry in entries], post_entries(entries), strict=True))
         for key, lot in self.opened:
             lot.entry = written[key]
         copy_rows([lot for _, lot in self.opened])

@@ -148,6 +148,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "status": _check_choice(AccountStatus.values),
     "collection_method": _check_choice(CollectionMethod.values),
     "net_terms_days": _check_days,
+    "split_by_cost_center": bool,
     "metadata": _keep,
     "test_clock": _keep,
 }

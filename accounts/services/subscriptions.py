@@ -8,37 +8,45 @@ boundary, which lives where invoices do. Source: contract chapter Subscriptions;
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.models import (
     Account,
+    Alignment,
     BillingMode,
     Subscription,
     SubscriptionItem,
     SubscriptionStatus,
 )
+from accounts.queries.payment_methods import find_own_method, has_chargeable_method
 from accounts.queries.prices import choose_currency, choose_prices, is_free
 from accounts.queries.snapshots import describe_subscription
 from accounts.services.account_locks import lock_open_account
-from accounts.terms.boundaries import start_terms
+from accounts.terms import boundaries
+from accounts.terms.alignment import CycleStart, start_cycle
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import AmountNotPositive, DomainError, ValidationFailed
-from billing_site.kernel.periods import Interval
+from billing_site.kernel.periods import Interval, local_date
 from billing_site.platform.services import events
 from catalog.models import BillingTiming, PlanVersion, Price
 from catalog.queries.plans import get_sellable_plan
 from catalog.queries.prices import get_price_terms
 
 MAX_TRIAL_DAYS = 730
+MAX_ANCHOR_DAYS = 730
 MAX_QUANTITY = 2_147_483_647
 
 
 class PlanNotSubscribable(DomainError):
     code, title, status = "plan_not_subscribable", "This plan is sold by our staff only", 422
+
+
+class PaymentMethodMissing(DomainError):
+    code, title, status = "payment_method_missing", "A payment method must be on file first", 422
 
 
 class SubscriptionExists(DomainError):
@@ -56,31 +64,37 @@ def create_subscription(
     interval: str = "month",
     currency: str | None = None,
     trial_period_days: int | None = None,
+    default_trial_days: int | None = None,
     collection_method: str | None = None,
+    default_payment_method: str | None = None,
     billing_threshold: int | None = None,
     metadata: dict[str, Any] | None = None,
     start_at: datetime | None = None,
+    alignment: str | None = None,
+    billing_cycle_anchor: date | None = None,
     self_service: bool = False,
+    reason: str = "",
+    payment_gated: bool = False,
 ) -> Subscription:
     """
     Start a subscription to the plan on sale under `plan_key` and return it, with its items.
 
     `quantity` multiplies the fee. `currency` defaults to the account's; `trial_period_days` to the plan's, then to
-    `BILLING_TRIAL_PERIOD_DAYS`. `start_at` (default `at`) may lie in the past. `self_service`: the customer asks, not
-    our staff or services. `billing_threshold` is minor units.
-    :raises PlanNotFound: when no plan on sale has this key.
-    :raises PlanNotSubscribable: for a plan sold by staff only, with `self_service`.
+    `default_trial_days` and `BILLING_TRIAL_PERIOD_DAYS` (neither for a plan that is free). `start_at` (default `at`)
+    may lie in the past. `alignment` (default: anniversary) says where boundaries lie; `billing_cycle_anchor`, a local
+    date, is one of them, after a stub. `self_service`: the customer asks, not our staff or services.
+    `billing_threshold` is minor units. `default_payment_method` is the id of one of the account's; None is its default.
+    `payment_gated`: `incomplete` until a first invoice in advance is paid, for `BILLING_INCOMPLETE_HOURS` at most.
+    :raises PlanNotFound: when no plan on sale has this key; :raises PlanNotSubscribable: for one sold by staff only,
+    with `self_service`; :raises PaymentMethodMissing: for one that costs, with `BILLING_REQUIRE_PAYMENT_METHOD` and
+    none on file; :raises NotFound: when the account has no such payment method.
     :raises SubscriptionExists: when one for the same product is running; :raises InvalidState: for a closed account.
-    :raises ValidationFailed: when the plan has no price for the interval or currency, or a number is out of range.
+    :raises ValidationFailed: without a price, for a number out of range, a start to come, or alignment with an anchor.
     """
     lock_open_account(account.pk)
-    version = get_sellable_plan(org_id=account.org_id, key=plan_key)
-    if version.contact_sales and self_service:
-        raise PlanNotSubscribable(f"{version.name} is sold by our staff: please contact sales.")
+    version = _choose_version(account, plan_key, self_service=self_service)
     _check_numbers(quantity, trial_period_days, billing_threshold)
-    start = start_at or at
-    if start > at:
-        raise ValidationFailed.of("/start_at", "in_future", "A subscription cannot start in the future.")
+    _check_alignment(alignment, billing_cycle_anchor)
     prices = list(version.prices.all())
     currency = choose_currency(prices, plan_name=version.name, asked=currency, default=account.currency)
     chosen = choose_prices(prices, plan_name=version.name, currency=currency, interval=interval)
@@ -91,22 +105,50 @@ def create_subscription(
         quantity=quantity,
         interval=interval,
         currency=currency,
-        start=start,
-        trial_days=_trial_days(trial_period_days, version, prices),
+        start=_choose_start(start_at, at),
+        trial_days=_trial_days(trial_period_days, version, prices, default_trial_days),
+        alignment=alignment or Alignment.ANNIVERSARY.value,
+        billing_cycle_anchor=billing_cycle_anchor,
     )
     subscription.collection_method = collection_method or account.collection_method
     subscription.billing_threshold = billing_threshold
+    if default_payment_method:
+        subscription.default_payment_method = find_own_method(account.pk, default_payment_method)
     subscription.metadata = metadata or {}
+    if payment_gated:
+        _wait_for_payment(subscription, at)
     _insert(subscription, chosen)
+    _tell_created(subscription, at=at, actor=actor, reason=reason)
+    return subscription
+
+
+def _tell_created(subscription: Subscription, *, at: datetime, actor: Actor, reason: str) -> None:
     events.emit(
         "subscription.created",
         subject=subscription,
-        account_id=account.pk,
+        account_id=subscription.account_id,
         at=at,
         actor=actor,
         data=describe_subscription(subscription),
+        reason=reason,
     )
-    return subscription
+
+
+def _wait_for_payment(subscription: Subscription, at: datetime) -> None:
+    if subscription.bills_at_start:
+        subscription.status = SubscriptionStatus.INCOMPLETE
+        subscription.incomplete_until = at + timedelta(hours=settings.BILLING_INCOMPLETE_HOURS)
+
+
+def _choose_version(account: Account, plan_key: str, *, self_service: bool) -> PlanVersion:
+    """Return the version on sale, if this caller may buy it and the account can pay for it."""
+    version = get_sellable_plan(org_id=account.org_id, key=plan_key)
+    if version.contact_sales and self_service:
+        raise PlanNotSubscribable(f"{version.name} is sold by our staff: please contact sales.")
+    needs_method = settings.BILLING_REQUIRE_PAYMENT_METHOD and not is_free(version.prices.all())
+    if needs_method and not has_chargeable_method(account.pk):
+        raise PaymentMethodMissing(f"{version.name} costs money: attach a payment method first.")
+    return version
 
 
 def _check_numbers(quantity: int, trial_days: int | None, threshold: int | None) -> None:
@@ -120,13 +162,32 @@ def _check_numbers(quantity: int, trial_days: int | None, threshold: int | None)
         raise AmountNotPositive("The billing threshold must be above zero.")
 
 
-def _trial_days(asked: int | None, version: PlanVersion, prices: Sequence[Price]) -> int:
+def _choose_start(asked: datetime | None, at: datetime) -> datetime:
+    if asked is not None and asked > at:
+        raise ValidationFailed.of(
+            "/start_at", "in_future", "A subscription cannot start in the future: make a schedule with this start date."
+        )
+    return asked or at
+
+
+def _check_alignment(alignment: str | None, anchor: date | None) -> None:
+    if alignment is not None and alignment not in Alignment.values:
+        raise ValidationFailed.of(
+            "/alignment", "choice_unknown", f"{alignment[:50]!r} is not one of: {', '.join(Alignment.values)}."
+        )
+    if alignment == Alignment.CALENDAR and anchor is not None:
+        raise ValidationFailed.of(
+            "/billing_cycle_anchor", "conflict", "Boundaries lie on the calendar or are counted from a day, not both."
+        )
+
+
+def _trial_days(asked: int | None, version: PlanVersion, prices: Sequence[Price], default: int | None) -> int:
     """Return the days of trial: what was asked, else the plan's, else the site's (for plans that cost something)."""
     if asked is not None:
         return asked
     if version.trial_period_days is not None:
         return version.trial_period_days
-    days: int = settings.BILLING_TRIAL_PERIOD_DAYS
+    days: int = settings.BILLING_TRIAL_PERIOD_DAYS if default is None else default
     return 0 if is_free(prices) else days
 
 
@@ -140,39 +201,62 @@ def _build(
     currency: str,
     start: datetime,
     trial_days: int,
+    alignment: str,
+    billing_cycle_anchor: date | None,
 ) -> Subscription:
     every = Interval.parse(interval, prices[0].interval_count if prices else 1)
-    terms = start_terms(
+    begun = start_cycle(
         start=start,
         zone=account.zone,
         interval=every,
+        alignment=cast(boundaries.Alignment, alignment),
         trial_days=trial_days,
-        bills_in_advance=any(
-            price.billing_timing == BillingTiming.ADVANCE and not get_price_terms(price).is_free
-            for price in prices
-            if not price.is_metered
-        ),
+        billing_cycle_anchor=billing_cycle_anchor,
     )
+    _check_anchor(begun, billing_cycle_anchor)
+    bills_in_advance = any(
+        price.billing_timing == BillingTiming.ADVANCE and not get_price_terms(price).is_free
+        for price in prices
+        if not price.is_metered
+    )
+    current = begun.trial or begun.first
+    # A trial is followed by boundary 0; so is a start that is paid in advance, at once.
+    is_billed_at_end = begun.trial is not None or not bills_in_advance
     return Subscription(
         account=account,
         product=version.plan.product,
         plan_version=version,
-        status=SubscriptionStatus.ACTIVE if terms.trial_end is None else SubscriptionStatus.TRIALING,
+        status=SubscriptionStatus.ACTIVE if begun.trial is None else SubscriptionStatus.TRIALING,
         quantity=quantity,
         currency=currency,
         interval=every.unit,
         interval_count=every.count,
         timezone=account.timezone,
-        anchor_date=terms.anchor_date,
-        current_period_start=terms.current_period.start,
-        current_period_end=terms.current_period.end,
-        next_boundary=terms.next_boundary,
-        next_billing_at=terms.next_billing_at,
+        anchor_date=begun.cycle.anchor,
+        alignment=Alignment.ANNIVERSARY if billing_cycle_anchor else alignment,
+        billing_cycle_anchor=billing_cycle_anchor,
+        current_period_start=current.start,
+        current_period_end=current.end,
+        next_boundary=0 if begun.trial is not None or bills_in_advance else 1,
+        next_billing_at=current.end if is_billed_at_end else start,
         started_at=start,
-        trial_start=None if terms.trial_end is None else start,
-        trial_end=terms.trial_end,
+        trial_start=None if begun.trial is None else start,
+        trial_end=begun.trial_end,
         livemode=account.livemode,
     )
+
+
+def _check_anchor(begun: CycleStart, anchor: date | None) -> None:
+    """Refuse an anchor far ahead: everything before it is billed at once."""
+    if anchor is None:
+        return
+    first_day = local_date(begun.first.start, begun.cycle.zone)
+    if anchor - first_day > timedelta(days=MAX_ANCHOR_DAYS):
+        raise ValidationFailed.of(
+            "/billing_cycle_anchor",
+            "out_of_range",
+            f"The anchor lies at most {MAX_ANCHOR_DAYS} days after {first_day}.",
+        )
 
 
 def _insert(subscription: Subscription, prices: Sequence[Price]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from accounts.terms.boundaries import boundary_at
-from billing_site.kernel.periods import Interval
+from billing_site.kernel.periods import Interval, Period
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -25,7 +25,9 @@ class BurnableGrant:
     What decides whether and when a grant pays.
 
     `meters` are event names; empty is every line and tax. `subscription` limits it to charges of that subscription.
-    `id` is the last tie-break, so it must be unique among the grants of one burn.
+    `included` is credit that comes with a period of a plan: it also pays, when its end has come, what belongs to that
+    period, because the bill of a period is made at its end. `id` is the last tie-break, so it must be unique among the
+    grants of one burn.
     """
 
     id: str
@@ -39,6 +41,7 @@ class BurnableGrant:
     meters: frozenset[str] = frozenset()
     subscription: str | None = None
     voided: bool = False
+    included: bool = False
 
     @property
     def burn_key(self) -> tuple[Any, ...]:
@@ -60,13 +63,19 @@ class BurnableGrant:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """Something to be paid: a fee, the usage of one meter, or tax. `key` is the caller's and unique in one burn."""
+    """
+    Something to be paid: a fee, the usage of one meter, or tax. `key` is the caller's and unique in one burn.
+
+    `period` is what a line covers. Credit does not pay what makes up for a minimum (`takes_credit`).
+    """
 
     key: str
     amount: int
     currency: str
     meter: str | None = None
     subscription: str | None = None
+    period: Period | None = None
+    takes_credit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +120,29 @@ def is_usable(grant: BurnableGrant, at: datetime) -> bool:
 def can_pay(grant: BurnableGrant, charge: Charge) -> bool:
     """Tell whether the grant may pay this charge: same currency, its meters, its subscription."""
     return (
-        grant.currency == charge.currency
+        charge.takes_credit
+        and grant.currency == charge.currency
         and (not grant.meters or charge.meter in grant.meters)
         and (grant.subscription is None or grant.subscription == charge.subscription)
     )
 
 
+def covers(grant: BurnableGrant, charge: Charge) -> bool:
+    """Tell whether the charge belongs to the period that the grant came with."""
+    return (
+        grant.included
+        and not grant.voided
+        and grant.remaining > 0
+        and grant.expires_at is not None
+        and charge.period is not None
+        and grant.effective_at <= charge.period.start
+        and charge.period.end <= grant.expires_at
+    )
+
+
 def burn(grants: Iterable[BurnableGrant], charges: Sequence[Charge], *, at: datetime) -> Burn:
     """
-    Let the grants that are usable at `at` pay the charges, and return who pays what.
+    Let the grants that are usable at `at`, or came with the period of a charge, pay, and return who pays what.
 
     Grants walk in burn order over the charges in the order given, so put tax last. The order in which grants are given
     does not matter.
@@ -132,11 +155,11 @@ def burn(grants: Iterable[BurnableGrant], charges: Sequence[Charge], *, at: date
     if any(amount < 0 for amount in rest.values()):
         raise ValueError("a charge is zero or more")
     allocations: list[Allocation] = []
-    for grant in sorted((grant for grant in grants if is_usable(grant, at)), key=lambda grant: grant.burn_key):
-        left = grant.remaining
+    for grant in sorted(grants, key=lambda grant: grant.burn_key):
+        usable, left = is_usable(grant, at), grant.remaining
         for charge in charges:
             amount = min(left, rest[charge.key])
-            if amount and can_pay(grant, charge):
+            if amount and (usable or covers(grant, charge)) and can_pay(grant, charge):
                 allocations.append(Allocation(grant.id, charge.key, amount))
                 rest[charge.key] -= amount
                 left -= amount

@@ -17,7 +17,7 @@ from accounts.terms.boundaries import Alignment
 from accounts.terms.cycles import Cycle
 from accounts.terms.fees import PeriodFee, ProratedPart, Settlement, prorate_fee
 from accounts.terms.proration import ProrationTerms, take_effect
-from billing_site.kernel.periods import Period, local_date
+from billing_site.kernel.periods import Interval, Period, local_date
 
 Direction = Literal["upgrade", "downgrade", "equal"]
 Effective = Literal["immediate", "period_end"]
@@ -43,7 +43,7 @@ class ChangePlan:
     It counts from `effective_at`: the beginning of the change day (or the second), or the end of the running period.
     `parts` are the credit and the charge, in this order, each left out when it is nothing. `period` is the running
     period once the change is known; `following` says which period opens at its end, on which cycle and under which
-    number.
+    number. `runs_on`: the running period is used up as it was billed, and the new fee begins with the next one.
     """
 
     direction: Direction
@@ -52,6 +52,7 @@ class ChangePlan:
     parts: tuple[ProratedPart, ...]
     period: Period
     following: CycleStart
+    runs_on: bool = False
 
     @property
     def when(self) -> Effective:
@@ -142,22 +143,17 @@ def plan_change(
     is_free = timing.proration_behavior == "none" or is_undivided
     # A year must not begin for nothing, and a paid one must not be lost: without proration, what runs is used up.
     runs_on = is_trial or timing.when == "period_end" or (is_free and not restarts)
+    policy: IntervalChange = "restart" if restarts else "keep_anchor"
     parts: tuple[ProratedPart, ...] = ()
-    after, measured_by = period, cycle
-    if not runs_on and new.interval != old.interval:
-        begun = change_interval(
-            cycle=cycle, at=moment, interval=new.interval, policy=interval_change, alignment=alignment
-        )
-        after, measured_by = Period(moment, begun.first.end), begun.cycle
-        following = open_period(cycle=begun.cycle, day=local_date(after.end, cycle.zone))
-    else:
-        following = change_interval(
-            cycle=cycle,
-            at=period.end,
-            interval=new.interval,
-            policy="restart" if restarts else "keep_anchor",
-            alignment=alignment,
-        )
+    after, measured_by, following = _find_periods(
+        moment,
+        period=period,
+        cycle=cycle,
+        interval=new.interval,
+        policy=policy,
+        alignment=alignment,
+        takes_over=not runs_on and new.interval != old.interval,
+    )
     if not runs_on:
         parts = _prorate_sides(
             left=Period(moment, period.end),
@@ -166,8 +162,40 @@ def plan_change(
             settlement="credit_note" if is_paid and direction == "downgrade" else "negative_line",
         )
     return ChangePlan(
-        direction=direction, timing=timing, effective_at=moment, parts=parts, period=after, following=following
+        direction=direction,
+        timing=timing,
+        effective_at=moment,
+        parts=parts,
+        period=after,
+        following=following,
+        runs_on=runs_on,
     )
+
+
+def _find_periods(
+    moment: datetime,
+    *,
+    period: Period,
+    cycle: Cycle,
+    interval: Interval,
+    policy: IntervalChange,
+    alignment: Alignment,
+    takes_over: bool,
+) -> tuple[Period, Cycle, CycleStart]:
+    """
+    Return the running period after the change, the cycle it is measured by, and what opens at its end.
+
+    `takes_over`: the period of another interval begins at `moment`; else the running one is used up first.
+    """
+    if not takes_over:
+        return (
+            period,
+            cycle,
+            change_interval(cycle=cycle, at=period.end, interval=interval, policy=policy, alignment=alignment),
+        )
+    begun = change_interval(cycle=cycle, at=moment, interval=interval, policy=policy, alignment=alignment)
+    after = Period(moment, begun.first.end)
+    return after, begun.cycle, open_period(cycle=begun.cycle, day=local_date(after.end, cycle.zone))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ class Entry:
 
 
 ENTRIES: Final[dict[str, Entry]] = {
+    "status": Entry("status", "Billing state, features, quota use, what to do next.", is_group=False),
     "customer": Entry("customers", "The account: who is billed."),
+    "account": Entry("accounts", "Any account, with an internal token: what comes."),
     "subscription": Entry("subscriptions", "Subscriptions of the account."),
     "usage": Entry("usage", "Usage: what was consumed, record it, import files."),
     "invoice": Entry("invoices", "Invoices: list, show, download."),

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -112,6 +112,35 @@ class CursorPages(BasePagination):
                 },
             },
         ]
+
+
+class LeadingPages(CursorPages):
+    """
+    Pages with the rows for which the column `leading` is true in front, each part newest first.
+
+    A row that moves to the front between two pages may be left out of the later one, or come twice.
+    """
+
+    leading = ""
+
+    def paginate_queryset(  # type: ignore[override]
+        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+    ) -> list[Any]:
+        """Return the rows of the page the request asks for."""
+        limit = self.read_limit(request)
+        if cursor := request.query_params.get("cursor"):
+            in_front, key = self._decode(cursor)
+            after = Q(**{self.leading: in_front, "pk__lt": key})
+            queryset = queryset.filter(after | Q(**{self.leading: False}) if in_front else after)
+        rows = list(queryset.order_by(f"-{self.leading}", "-pk")[: limit + 1])
+        page = rows[:limit]
+        if len(rows) > limit:
+            self.next_cursor = ("a" if getattr(page[-1], self.leading) else "b") + encode_cursor(page[-1].pk)
+        return page
+
+    def _decode(self, cursor: str) -> tuple[bool, uuid.UUID]:
+        key = decode_cursor(cursor[1:] if cursor[:1] in ("a", "b") else "")
+        return cursor[0] == "a", key
 
 
 def build_page(

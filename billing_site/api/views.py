@@ -23,6 +23,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from billing_site.api import idempotency
+from billing_site.api.card_data import refuse_card_data
 from billing_site.api.dialect import CamelCaseParser, CamelCaseRenderer, ExactJSONParser, Negotiation
 from billing_site.api.pagination import CursorPages
 from billing_site.api.permissions import Scopes
@@ -35,13 +36,19 @@ _FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class BillingView(APIView):
-    """What API views and ViewSets share. `idempotency = "own"` leaves keyed requests to the view itself."""
+    """
+    What API views and ViewSets share. `idempotency = "own"` leaves keyed requests to the view itself.
+
+    A body with a card number is refused before anything reads it; with `handles_payment_methods`, also one with digits
+    that could be one, or with a security code.
+    """
 
     scopes: ClassVar[dict[str, Scopes]] = {}
     problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {}
     operation_ids: ClassVar[dict[str, str]] = {}
     idempotency: ClassVar[Literal["auto", "own"]] = "auto"
     max_body_bytes: ClassVar[int | None] = None
+    handles_payment_methods: ClassVar[bool] = False
 
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     content_negotiation_class = Negotiation
@@ -102,6 +109,7 @@ class BillingView(APIView):
                 raise ValidationFailed.of(name, "invalid", "The character U+0000 is not allowed.")
         if method not in ("get", "head"):
             self._read_body(request._request)
+            refuse_card_data(request._request, strict=self.handles_payment_methods)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Render problems as JSON whatever the view renders, and name the request."""

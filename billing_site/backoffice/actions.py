@@ -64,14 +64,27 @@ class ReasonForm(forms.Form):
         self.order_fields([name for name in self.fields if name != "reason"] + ["reason"])
 
 
+class ObjectForm(ReasonForm):
+    """A form that knows the object: its choices depend on it. `obj` is None for a selection."""
+
+    def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
+        self.obj = obj
+        super().__init__(*args, **kwargs)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What an action hands to its service: who, when (by the object's clock), why, and the form's extra fields."""
+    """
+    What an action hands to its service: who, when (by the object's clock), why, and the form's extra fields.
+
+    `revision` is that of the object as a preview showed it.
+    """
 
     actor: Actor
     at: datetime
     reason: str
     data: dict[str, Any] = field(default_factory=dict)
+    revision: int | None = None
 
 
 Handler = Callable[[Any, HttpRequest, Any, Call], "str | HttpResponse | None"]
@@ -131,7 +144,7 @@ class ServiceAction:
 
     def _respond_once(self, admin: Any, request: HttpRequest, obj: Any, *, back: str) -> HttpResponse:
         objects = [] if obj is None else [obj]
-        form = self._bind(request)
+        form = self._bind(request, obj)
         if not (form.is_bound and form.is_valid()):
             return self._confirmation(admin, request, form, objects, back=back)
         try:
@@ -172,12 +185,14 @@ class ServiceAction:
     def _is_possible(self, request: HttpRequest, obj: Any) -> bool:
         return self.is_allowed(obj) and not self.find_refusal(request.user, obj)
 
-    def _bind(self, request: HttpRequest) -> ReasonForm:
+    def _bind(self, request: HttpRequest, obj: Any = None) -> ReasonForm:
+        known = {"obj": obj} if issubclass(self.form, ObjectForm) else {}
         if CONFIRMED in request.POST:
-            return self.form(request.POST, request.FILES)
+            return self.form(request.POST, request.FILES, **known)
         # A link, or a page that offers to change what was typed, fills the form.
         given = [*request.GET.lists(), *request.POST.lists()]
-        return self.form(initial={name: values if len(values) > 1 else values[0] for name, values in given if values})
+        initial = {name: values if len(values) > 1 else values[0] for name, values in given if values}
+        return self.form(initial=initial, **known)
 
     def _run(self, admin: Any, request: HttpRequest, obj: Any, form: ReasonForm) -> str | HttpResponse | None:
         data = dict(form.cleaned_data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -137,6 +137,16 @@ def link_to(obj: Model | None, text: str = "") -> SafeString | str:
     return format_html('<a class="ch-link" href="{}">{}</a>', url, shown)
 
 
+def link_to_id(public_id: str, text: str) -> SafeString | str:
+    """Return `text` as a link to the page of the object with this public id; plain where it has none. No query."""
+    prefix = public_id.rpartition("_")[0]
+    for model in admin.site._registry:
+        if getattr(model, "id_prefix", "") == prefix and (key := model.parse_id(public_id)) is not None:  # type: ignore[attr-defined]
+            url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[key])
+            return format_html('<a class="ch-link" href="{}">{}</a>', url, text)
+    return text
+
+
 def link_display(field: str, *, description: str = "", ordering: str | bool = True) -> Column:
     """Return a column linking to the object that `field` (a path) leads to."""
 
@@ -179,17 +189,33 @@ def format_period(start: datetime | None, end: datetime | None, zone: str | None
     """Return `1 Feb 2026 – 28 Feb 2026`; the tooltip has the exact half-open instants."""
     if start is None or end is None:
         return NOTHING if start is None else instant(start, zone)
-    local = [moment.astimezone(_zone(zone)) for moment in (start, end)]
     exact = (
         f"{start.astimezone(UTC):%Y-%m-%d %H:%M:%S} to {end.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, end not included"
     )
+    shown = format_period_text(start, end, zone)
+    return format_html('<span class="ch-period" title="{}">{}</span>', exact, shown)
+
+
+def format_period_text(start: datetime, end: datetime, zone: str | None = None) -> str:
+    """Return a half-open period as text: whole local days as first and last day, else instants."""
+    local = [moment.astimezone(_zone(zone)) for moment in (start, end)]
     if all((moment.hour, moment.minute, moment.second) == (0, 0, 0) for moment in local) and end > start:
         first, last = local[0].date(), local[1].date().fromordinal(local[1].date().toordinal() - 1)
-        texts = [format_date(day, "d MMM y", locale=_locale()) for day in (first, last)]
+        texts = [format_day(day) for day in (first, last)]
     else:
         texts = [format_datetime(moment, "d MMM y HH:mm", locale=_locale()) for moment in local]
-    shown = texts[0] if texts[0] == texts[1] else f"{texts[0]} – {texts[1]}"
-    return format_html('<span class="ch-period" title="{}">{}</span>', exact, shown)
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]} – {texts[1]}"
+
+
+def format_day(day: date) -> str:
+    """Return a date as text: `1 Feb 2026`."""
+    return format_date(day, "d MMM y", locale=_locale())
+
+
+def format_instant(moment: datetime, zone: str | None = None) -> str:
+    """Return an instant as local time of `zone` (UTC without one) and the zone's name: `1 Feb 2026 09:30 CET`."""
+    local = moment.astimezone(_zone(zone))
+    return f"{format_datetime(local, 'd MMM y HH:mm', locale=_locale())} {local.tzname() or ''}".strip()
 
 
 def timestamp_display(

@@ -1,5 +1,5 @@
 """
-Who may do what in the admin: four roles, as groups.
+Who may do what in the admin: five roles, as groups.
 
 The matrix is declared here and written to the database after every migrate, because Django makes permissions there.
 A permission that a service action asks for is created if no model declares it. One that no role below names is held by
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import Permission
 
 VIEWER: Final = "viewer"
+SUPPORT: Final = "support"
 BILLING: Final = "billing"
 FINANCE_LEAD: Final = "finance_lead"
 ADMIN: Final = "admin"
@@ -36,8 +37,27 @@ class Role:
     includes: tuple[str, ...] = field(default=())
 
 
+# What becomes of subscriptions, at published prices.
+_SUBSCRIPTIONS: Final = (
+    "accounts.start_subscription",
+    "accounts.change_subscription",
+    "accounts.pause_subscription",
+    "accounts.end_subscription",
+    "accounts.redeem_coupon",
+)
+
 ROLES: Final[dict[str, Role]] = {
     VIEWER: Role("Looks at everything, changes nothing", tuple(f"{app}.view_*" for app in DOMAIN_APPS)),
+    SUPPORT: Role(
+        "Serves customers: subscriptions and coupons, and small credits; larger ones wait for a second person",
+        (
+            *_SUBSCRIPTIONS,
+            "accounts.adjust_credit",
+            "accounts.grant_credit",
+            "platform.cancel_*",
+        ),
+        (VIEWER,),
+    ),
     BILLING: Role(
         "Runs billing from day to day: drafts, accounts, usage, billing runs, issuing",
         (
@@ -47,6 +67,7 @@ ROLES: Final[dict[str, Role]] = {
             "catalog.submit_*",
             "accounts.add_*",
             "accounts.change_*",
+            "accounts.renew_subscription",
             "metering.import_*",
             "metering.record_*",
             "invoicing.run_*",
@@ -55,6 +76,7 @@ ROLES: Final[dict[str, Role]] = {
             "invoicing.finalize_*",
             "invoicing.render_*",
             "platform.cancel_*",
+            *_SUBSCRIPTIONS,
         ),
         (VIEWER,),
     ),
@@ -80,6 +102,7 @@ ROLES: Final[dict[str, Role]] = {
             "accounts.deposit_*",
             "accounts.grant_*",
             "accounts.cancel_*",
+            "accounts.release_*",
             "accounts.suspend_*",
             "accounts.close_*",
             "accounts.advance_*",
@@ -90,7 +113,7 @@ ROLES: Final[dict[str, Role]] = {
             "invoicing.pay_*",
             "platform.decide_*",
         ),
-        (BILLING,),
+        (BILLING, SUPPORT),
     ),
     ADMIN: Role(
         "Everything above, and people's access",

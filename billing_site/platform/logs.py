@@ -15,6 +15,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from billing_site.kernel.card_numbers import hide_card_numbers
+
 REDACTED = "[redacted]"
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -32,10 +34,10 @@ _MAX_DEPTH = 6
 
 
 def redact_text(text: str) -> str:
-    """Return `text` with bearer tokens, JWTs, provider keys and passwords in URLs replaced."""
+    """Return `text` with bearer tokens, JWTs, provider keys, passwords in URLs and card numbers replaced."""
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
-    return text
+    return hide_card_numbers(text)
 
 
 def redact(value: Any, depth: int = 0) -> Any:

@@ -34,6 +34,8 @@ _PLAN_FIELDS: Final = (
     ("description", "Description"),
     ("category", "Category"),
     ("trial_period_days", "Trial days"),
+    ("proration", "Proration"),
+    ("proration_basis", "Whole period counts"),
     ("price_per_seat", "Price per seat"),
     ("contact_sales", "By agreement"),
     ("popular", "Marked as popular"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
@@ -18,8 +19,18 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from accounts.models import CouponRedemption
 from billing_site.backoffice.actions import Call, service_action, staff_actor
-from billing_site.backoffice.display import NOTHING, badge, format_money, format_quantity, instant, timestamp_display
+from billing_site.backoffice.admin import ReadOnlyInline
+from billing_site.backoffice.display import (
+    NOTHING,
+    badge,
+    format_money,
+    format_quantity,
+    instant,
+    link_to,
+    timestamp_display,
+)
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
 from billing_site.kernel.errors import ValidationFailed
@@ -75,6 +86,39 @@ class CouponForm(OnceForm):
         self.fields["applicable_plan_ids"].choices = [(key, key) for key in keys]  # type: ignore[attr-defined]
 
 
+class RedemptionInline(ReadOnlyInline):
+    """Who used it, and what became of it."""
+
+    model = CouponRedemption
+    verbose_name_plural = "Redemptions"
+    fields = ("who", "what_for", "became", "when", "redeemed_by")
+    readonly_fields = fields
+    ordering = ("-id",)
+    per_page = 25
+    when = timestamp_display("redeemed_at", zone="", description="When")
+
+    @admin.display(description="Account")
+    def who(self, redemption: CouponRedemption) -> SafeString | str:
+        return link_to(redemption.account)
+
+    @admin.display(description="Subscription")
+    def what_for(self, redemption: CouponRedemption) -> SafeString | str:
+        return link_to(redemption.subscription, str(redemption.subscription.plan_version))
+
+    @admin.display(description="Became")
+    def became(self, redemption: CouponRedemption) -> SafeString | str:
+        if redemption.credit_grant is not None:
+            return link_to(redemption.credit_grant, "credit")
+        discount = redemption.discount
+        if discount is None or discount.ended_at is not None:
+            return "a discount that has ended"
+        return f"a discount, {discount.months_left} of {discount.duration_months} invoices left"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CouponRedemption]:
+        rows: QuerySet[CouponRedemption] = super().get_queryset(request)
+        return rows.select_related("account", "subscription__plan_version", "discount", "credit_grant")
+
+
 @admin.register(Coupon)
 class CouponAdmin(OnceAdmin):
     """What a coupon promises never changes: make a new one and deactivate the old."""
@@ -90,6 +134,7 @@ class CouponAdmin(OnceAdmin):
     search_help_text = "Code or description"
     actions = ("deactivate",)
     actions_detail = ("deactivate", "remove")
+    inlines = (RedemptionInline,)
     add_fieldsets = (
         (
             None,
@@ -140,6 +185,10 @@ class CouponAdmin(OnceAdmin):
     stopped = timestamp_display("deactivated_at", zone="", description="Deactivated")
     begins = timestamp_display("starts_at", zone="", description="Starts")
     timeline = timeline_display(zone="")
+
+    def get_inlines(self, request: HttpRequest, obj: Coupon | None) -> list[Any]:
+        """A coupon that is being made has no redemptions."""
+        return list(self.inlines) if obj is not None else []
 
     def save_with_service(self, request: HttpRequest, form: ModelForm[Coupon], change: bool) -> Coupon:
         values = form.cleaned_data

@@ -25,6 +25,7 @@ from catalog.admin.editor_values import (
 )
 from catalog.documents.findings import join_pointer
 from catalog.documents.vocabulary import ENFORCEMENTS, WINDOWS
+from catalog.models import ProrationBasis, ProrationUnit
 
 _OPEN_PRICES: Final = 3
 _HEAD: Final[tuple[tuple[str, Kind], ...]] = (
@@ -34,6 +35,8 @@ _HEAD: Final[tuple[tuple[str, Kind], ...]] = (
     ("description", TEXT),
     ("category", TEXT),
     ("trial_period_days", INTEGER),
+    ("proration", TEXT),
+    ("proration_basis", TEXT),
     ("features", LINES),
     ("feature_texts", LINES),
     ("limits", PAIRS),
@@ -50,6 +53,8 @@ _QUOTA: Final[tuple[tuple[str, Kind], ...]] = (
     ("overage_price", DECIMAL),
     ("upgrade_plan_id", TEXT),
 )
+_PRORATIONS: Final = (("", "as the seller"), *ProrationUnit.choices)
+_BASES: Final = (("", "as the seller"), *ProrationBasis.choices)
 _SHOWN: Final = frozenset({"prices", "quotas", *(name for name, _ in _HEAD)})
 
 
@@ -185,13 +190,15 @@ def _list_head(plan: Entry, places: FindingPlaces, pointer: str, choices: Choice
         errors = places.take(pointer, name) or places.take_below(join_pointer(pointer, name))
         return EditorField(name, label, kind.show(plan.get(name)), control, errors=errors, **more)
 
-    product = TEXT.show(plan.get("product_id"))
+    product, unit, basis = (TEXT.show(plan.get(name)) for name in ("product_id", "proration", "proration_basis"))
     return [
         make("name", "Name", required=True),
         make("id", "Id", required=True, help="What applications call it. Another id is another plan."),
         make("product_id", "Product", "select", options=include_option([("", "–"), *choices.products], product)),
         make("category", "Category"),
         make("trial_period_days", "Trial days", "number", INTEGER, placeholder="none"),
+        make("proration", "Part of a period", "select", options=include_option([*_PRORATIONS], unit)),
+        make("proration_basis", "A whole period counts", "select", options=include_option([*_BASES], basis)),
         make("description", "Description", "textarea", wide=True),
         make(
             "features",

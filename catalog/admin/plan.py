@@ -23,6 +23,8 @@ from catalog.admin.plan_history import render_plan_history
 from catalog.admin.price import PriceInline, QuotaRuleInline
 from catalog.models import Plan, PlanVersion, Price
 
+_AS_SELLER = "as the seller"
+
 
 class VersionInline(ReadOnlyInline):
     """All versions of a plan, newest first."""
@@ -141,13 +143,25 @@ class PlanVersionAdmin(BackOfficeAdmin):
         ("since", "on_sale"),
         "description",
         ("category", "trial_period_days"),
+        ("prorates_by", "counts_periods_as"),
         ("price_per_seat", "contact_sales", "popular"),
         "scopes",
         "texts",
         "shown_limits",
         "public_id",
     )
-    readonly_fields = ("plan_link", "revision_link", "since", "on_sale", "scopes", "texts", "shown_limits", "public_id")
+    readonly_fields = (
+        "plan_link",
+        "revision_link",
+        "since",
+        "on_sale",
+        "prorates_by",
+        "counts_periods_as",
+        "scopes",
+        "texts",
+        "shown_limits",
+        "public_id",
+    )
     plan_link = link_display("plan", ordering="plan__key")
     revision_link = link_display("revision", description="Published with", ordering="revision__revision")
     since = timestamp_display("created_at", zone="timezone", description="Published")
@@ -160,6 +174,14 @@ class PlanVersionAdmin(BackOfficeAdmin):
     @admin.display(description="On sale", boolean=True)
     def on_sale(self, version: PlanVersion) -> bool:
         return version.plan.is_active and version.plan.current_version_id == version.pk
+
+    @admin.display(description="Proration")
+    def prorates_by(self, version: PlanVersion) -> str:
+        return version.get_proration_display() or _AS_SELLER
+
+    @admin.display(description="A whole period counts")
+    def counts_periods_as(self, version: PlanVersion) -> str:
+        return version.get_proration_basis_display() or _AS_SELLER
 
     @admin.display(description="Features")
     def scopes(self, version: PlanVersion) -> str:

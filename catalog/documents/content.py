@@ -122,6 +122,8 @@ class QuotaEntry:
 
 @dataclass(frozen=True, slots=True)
 class PlanEntry:
+    """A plan. `proration` and `proration_basis` are empty where the seller's hold."""
+
     id: str
     product_id: str
     name: str
@@ -132,6 +134,8 @@ class PlanEntry:
     prices: tuple[PriceEntry, ...] = ()
     quotas: tuple[QuotaEntry, ...] = ()
     trial_period_days: int | None = None
+    proration: str = ""
+    proration_basis: str = ""
     price_per_seat: bool = False
     limits: Mapping[str, int] = field(default_factory=dict)
     contact_sales: bool = False
@@ -148,6 +152,8 @@ class PlanEntry:
                 "features": list(self.features),
                 "feature_texts": list(self.feature_texts),
                 "trial_period_days": self.trial_period_days,
+                "proration": self.proration,
+                "proration_basis": self.proration_basis,
                 "price_per_seat": self.price_per_seat,
                 "contact_sales": self.contact_sales,
                 "popular": self.popular,

@@ -23,6 +23,8 @@ from catalog.documents.vocabulary import (
     METER_PROVIDER_KEYS,
     PLAN_KEYS,
     PRODUCT_KEYS,
+    PRORATION_BASES,
+    PRORATIONS,
     QUOTA_KEYS,
     WINDOW_ALIASES,
 )
@@ -103,6 +105,8 @@ def read_plan(reader: ObjectReader, index: DocumentIndex, currencies: Collection
     reader.text("category", max_length=100)
     reader.texts("feature_texts", most=MAX_PLAN_FEATURES)
     reader.integer("trial_period_days", least=0, most=MAX_TRIAL_DAYS)
+    reader.choice("proration", PRORATIONS)
+    reader.choice("proration_basis", PRORATION_BASES)
     for key in ("price_per_seat", "contact_sales", "popular"):
         reader.boolean(key)
     _check_limits(reader)

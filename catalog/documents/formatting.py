@@ -11,7 +11,7 @@ _WIDTH: Final = 110
 _ORDER: Final = """
     $schema version revision published_at published_by id name event_name display_name unit aggregation_type
     product_id category description features feature_texts
-    trial_period_days price_per_seat contact_sales popular limits
+    trial_period_days proration proration_basis price_per_seat contact_sales popular limits
     when meter model currency up_to unit_amount flat_amount interval interval_count billing_timing
     package_size percent fixed_amount free_events free_amount event_minimum event_maximum
     free_quantity transform_quantity divide_by round bill_zero_usage tiers variants minimum_amount maximum_amount

@@ -99,6 +99,8 @@ def _read_plan(raw: _Raw) -> PlanEntry:
         prices=tuple(_read_price(raw["id"], entry) for entry in _list(raw, "prices")),
         quotas=tuple(_read_quota(entry) for entry in _list(raw, "quotas")),
         trial_period_days=raw.get("trial_period_days"),
+        proration=_fold(raw, "proration", ""),
+        proration_basis=_fold(raw, "proration_basis", ""),
         price_per_seat=bool(raw.get("price_per_seat")),
         limits={key: limit for key, limit in limits.items() if limit is not None},
         contact_sales=bool(raw.get("contact_sales")),

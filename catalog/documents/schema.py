@@ -139,6 +139,12 @@ _PLAN: Final = make_object(
         "prices": optional(list_of(_ref("price"), words.MAX_PLAN_PRICES, "Fees, and with a meter usage prices.")),
         "quotas": optional(list_of(_ref("quota"), words.MAX_PLAN_QUOTAS, "No quota means unlimited.")),
         "trial_period_days": optional(count(0, words.MAX_TRIAL_DAYS)),
+        "proration": optional(one_of(words.PRORATIONS, "How a part of a period is charged; the seller's if absent.")),
+        "proration_basis": optional(
+            one_of(
+                words.PRORATION_BASES, "What a whole period counts: real days or 30 a month; the seller's if absent."
+            )
+        ),
         "price_per_seat": optional(BOOLEAN),
         "limits": optional(
             {

@@ -16,6 +16,8 @@ INTERVALS: Final = ("day", "week", "month", "year")
 AGGREGATIONS: Final = ("sum", "count", "last", "max", "unique")
 FORMULAS: Final = ("sum", "count", "last")
 TIMINGS: Final = ("advance", "arrears")
+PRORATIONS: Final = ("day", "second", "none")
+PRORATION_BASES: Final = ("actual", "fixed_30")
 ENFORCEMENTS: Final = ("hard", "soft")
 WINDOWS: Final = ("minute", "hour", "day", "week", "month", "billing_period", "total")
 WINDOW_ALIASES: Final[dict[str, str]] = {
@@ -56,6 +58,8 @@ PLAN_KEYS: Final = frozenset(
         "prices",
         "quotas",
         "trial_period_days",
+        "proration",
+        "proration_basis",
         "price_per_seat",
         "limits",
         "contact_sales",

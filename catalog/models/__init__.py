@@ -12,6 +12,8 @@ from catalog.models.plan import (
     Price,
     PriceInterval,
     PriceModel,
+    ProrationBasis,
+    ProrationUnit,
     QuotaRule,
     QuotaWindow,
 )
@@ -42,6 +44,8 @@ __all__ = [
     "PriceModel",
     "PricingRule",
     "Product",
+    "ProrationBasis",
+    "ProrationUnit",
     "QuotaRule",
     "QuotaWindow",
     "RuleModel",

@@ -44,6 +44,17 @@ def sealed_triggers(table: str) -> list[pgtrigger.Trigger]:
     ]
 
 
+class ProrationUnit(models.TextChoices):
+    DAY = "day", "by day"
+    SECOND = "second", "by second"
+    NONE = "none", "full periods only"
+
+
+class ProrationBasis(models.TextChoices):
+    ACTUAL = "actual", "its real length"
+    FIXED_30 = "fixed_30", "30 days a month"
+
+
 class Plan(CatalogObject):
     """The name under which versions are sold. Subscriptions pin a version, never the plan."""
 
@@ -65,7 +76,11 @@ class Plan(CatalogObject):
 
 
 class PlanVersion(Identified):
-    """What a plan was from one publication on. Immutable, with its prices and quota rules."""
+    """
+    What a plan was from one publication on. Immutable, with its prices and quota rules.
+
+    `proration` and `proration_basis` are blank where the seller's hold.
+    """
 
     id_prefix = "plv"
 
@@ -78,6 +93,8 @@ class PlanVersion(Identified):
     feature_texts = models.JSONField(default=list, blank=True)
     features = models.ManyToManyField(Feature, through="PlanVersionFeature", related_name="plan_versions", blank=True)
     trial_period_days = models.PositiveIntegerField(null=True, blank=True)
+    proration = models.CharField(max_length=6, choices=ProrationUnit, blank=True)
+    proration_basis = models.CharField(max_length=8, choices=ProrationBasis, blank=True)
     price_per_seat = models.BooleanField(default=False)
     limits = models.JSONField(default=dict, blank=True)
     contact_sales = models.BooleanField(default=False)
@@ -88,7 +105,15 @@ class PlanVersion(Identified):
     class Meta:
         db_table = "plan_versions"
         ordering = ["plan", "-version"]
-        constraints = [models.UniqueConstraint(fields=["plan", "version"], name="plan_versions_number_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "version"], name="plan_versions_number_once"),
+            models.CheckConstraint(
+                condition=Q(proration__in=["", *ProrationUnit.values]), name="plan_versions_proration_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(proration_basis__in=["", *ProrationBasis.values]), name="plan_versions_basis_known"
+            ),
+        ]
         triggers = append_only_triggers("plan_versions")
 
     def __str__(self) -> str:

@@ -167,6 +167,8 @@ def build_version(
         category=entry.category,
         feature_texts=list(entry.feature_texts),
         trial_period_days=entry.trial_period_days,
+        proration=entry.proration,
+        proration_basis=entry.proration_basis,
         price_per_seat=entry.price_per_seat,
         limits=dict(entry.limits),
         contact_sales=entry.contact_sales,

@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from unfold.decorators import action
 
 from billing_site.backoffice.actions import Call, service_action
@@ -27,7 +27,9 @@ from billing_site.backoffice.display import (
     timestamp_display,
 )
 from billing_site.backoffice.history import Explanation, Step, render_explanations, timeline_display
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
+from billing_site.kernel import clock
+from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus
+from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_balance, preview_balance_payment
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.verification import verify_invoice
@@ -38,17 +40,51 @@ class LineInline(ReadOnlyInline):
 
     model = InvoiceLine
     verbose_name_plural = "Lines"
-    fields = ("position", "type", "description", "covered", "counted", "price_each", "line_amount")
+    fields = (
+        "position",
+        "type",
+        "description",
+        "covered",
+        "counted",
+        "price_each",
+        "line_amount",
+        "line_discount",
+        "centers",
+    )
     readonly_fields = fields
     ordering = ("position",)
     covered = period_display(zone="invoice.account.timezone")
     counted = quantity_display("quantity")
     price_each = quantity_display("unit_amount", description="Unit price (minor)")
     line_amount = money_display("amount")
+    line_discount = money_display("discount", description="Discount")
+
+    @admin.display(description="Cost centers")
+    def centers(self, line: InvoiceLine) -> SafeString | str:
+        parts = ((str(part), format_money(part.amount, line.currency)) for part in line.splits.all())
+        return format_html_join(mark_safe("<br>"), "{}: {}", parts) or NOTHING
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceLine]:
         rows: QuerySet[InvoiceLine] = super().get_queryset(request)
-        return rows.select_related("invoice__account")
+        return rows.select_related("invoice__account").prefetch_related("splits")
+
+
+class CreditInline(ReadOnlyInline):
+    """What stored money paid of the invoice, when it was issued and later."""
+
+    model = InvoiceCredit
+    verbose_name_plural = "Paid from stored money"
+    fields = ("position", "source", "description", "grant_link", "entry_link", "paid_when", "paid_amount")
+    readonly_fields = fields
+    ordering = ("position",)
+    grant_link = link_display("grant", description="Credit grant")
+    entry_link = link_display("entry", description="Ledger entry")
+    paid_when = timestamp_display("created_at", description="Paid")
+    paid_amount = money_display("amount", currency="invoice.currency")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceCredit]:
+        rows: QuerySet[InvoiceCredit] = super().get_queryset(request)
+        return rows.select_related("invoice", "grant", "entry")
 
 
 @admin.register(Invoice)
@@ -65,8 +101,8 @@ class InvoiceAdmin(BackOfficeAdmin):
     search_fields = ("=number_text", "account__external_id__iexact", "account__email__iexact", "=run__id")
     search_help_text = "An exact number (INV-0042), or the account's external id or e-mail"
     actions = ("void",)
-    actions_detail = ("download", "finalize", "void")
-    inlines = (LineInline,)
+    actions_detail = ("download", "finalize", "pay", "void")
+    inlines = (LineInline, CreditInline)
     fieldsets = (
         (
             None,
@@ -84,9 +120,10 @@ class InvoiceAdmin(BackOfficeAdmin):
             "Amounts",
             {
                 "fields": (
-                    ("shown_subtotal", "shown_discount"),
+                    ("shown_subtotal", "shown_discount", "discount_name"),
                     ("shown_tax", "shown_total"),
-                    ("shown_due", "shown_paid"),
+                    ("shown_credit", "shown_due"),
+                    ("shown_paid", "payment_method"),
                     ("open_amount", "recomputed"),
                 )
             },
@@ -105,8 +142,11 @@ class InvoiceAdmin(BackOfficeAdmin):
         "finalized",
         "shown_subtotal",
         "shown_discount",
+        "discount_name",
         "shown_tax",
         "shown_total",
+        "shown_credit",
+        "payment_method",
         "shown_due",
         "shown_paid",
         "open_amount",
@@ -123,6 +163,7 @@ class InvoiceAdmin(BackOfficeAdmin):
     shown_discount = money_display("discount")
     shown_tax = money_display("tax")
     shown_total = money_display("total")
+    shown_credit = money_display("credit_applied", description="Credit applied")
     shown_due = money_display("amount_due", description="Amount due")
     shown_paid = money_display("amount_paid", description="Paid")
     timeline = timeline_display()
@@ -173,7 +214,8 @@ class InvoiceAdmin(BackOfficeAdmin):
     @service_action(
         description="Finalize",
         permission="invoicing.finalize_invoice",
-        effect="The draft gets the next number, is posted to the ledger and can never be changed again.",
+        effect="Stored credit and prepaid money pay what they can; the draft gets the next number, is posted to the "
+        "ledger and can never be changed again.",
         allowed=lambda invoice: invoice.status == InvoiceStatus.DRAFT,
         icon="task_alt",
         variant="primary",
@@ -183,16 +225,46 @@ class InvoiceAdmin(BackOfficeAdmin):
         return f"{issued} is issued: {format_money(issued.total, issued.currency)}."
 
     @service_action(
+        description="Pay from balance",
+        permission="invoicing.pay_invoice",
+        effect=lambda invoices: " ".join(_tell_payment(invoice) for invoice in invoices),
+        allowed=lambda invoice: invoice.status in PAYABLE_STATUSES,
+        icon="account_balance_wallet",
+    )
+    def pay(self, request: HttpRequest, invoice: Invoice, call: Call) -> str:
+        paid = pay_from_balance(invoice_id=invoice.pk, at=call.at, actor=call.actor, reason=call.reason)
+        if not paid.amount_remaining:
+            return f"{paid} is paid."
+        return f"{paid}: {format_money(paid.amount_remaining, paid.currency)} stays open."
+
+    @service_action(
         description="Void",
         permission="invoicing.void_invoice",
-        effect="The invoice is cancelled: number kept, ledger entry reversed, its periods free to be billed again.",
-        allowed=lambda invoice: invoice.can_become(InvoiceStatus.VOID) and not invoice.amount_paid,
+        effect="The invoice is cancelled: number kept, ledger entry reversed, credit and prepaid money that paid of it "
+        "given back, its periods free to be billed again.",
+        allowed=lambda invoice: invoice.can_become(InvoiceStatus.VOID),
         icon="block",
         variant="danger",
     )
     def void(self, request: HttpRequest, invoice: Invoice, call: Call) -> str:
         void_invoice(invoice_id=invoice.pk, at=call.at, actor=call.actor, reason=call.reason)
         return f"{invoice} is void."
+
+
+def _tell_payment(invoice: Invoice) -> str:
+    """Say what stored money would pay of an invoice now, in the order in which it is taken."""
+    settlement = preview_balance_payment(invoice, at=clock.now(invoice.account))
+    if settlement is None:
+        return f"The account has nothing stored that may pay {invoice}."
+    sources = (
+        ("invoice credit", settlement.invoice_credit),
+        ("credit grants", settlement.granted),
+        ("the prepaid balance", settlement.prepaid),
+    )
+    taken = [f"{format_money(amount, invoice.currency)} from {name}" for name, amount in sources if amount]
+    rest = invoice.amount_remaining - settlement.applied
+    what = f"{format_money(rest, invoice.currency)} of {invoice} stays open" if rest else f"{invoice} is paid then"
+    return f"Taken now: {', '.join(taken)}. {what}. A subscription that waits for it becomes active."
 
 
 def _explain(line: InvoiceLine, invoice: Invoice) -> Explanation:

@@ -31,6 +31,18 @@ class SellerAdmin(BackOfficeAdmin):
         (None, {"fields": ("org_id", "name", "email", "tax_id")}),
         ("Address", {"fields": ("line1", "line2", ("postal_code", "city"), ("state", "country"))}),
         ("Documents", {"fields": (("invoice_prefix", "due_days"), "rounding", "footer")}),
+        (
+            "Policies",
+            {
+                "fields": (
+                    ("proration_unit", "proration_basis"),
+                    ("alignment", "interval_change"),
+                    ("pause_credit", "cancel_unused"),
+                    "payment_gated",
+                ),
+                "description": "They hold for what begins, changes or ends from now on. A plan's own proration wins.",
+            },
+        ),
         ("History", {"fields": ("timeline",)}),
     )
     readonly_fields = ("org_id", "timeline")

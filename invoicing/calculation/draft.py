@@ -2,12 +2,12 @@
 From facts to a draft: the one function behind run, preview, estimate, realtime cost, rehearsal and verification.
 
 Plain Python: no Django, no I/O, no clock. Money is whole minor units; each line is rounded once, the total is the sum
-of rounded lines. Source: policies.md 1, 2, 5 and 14.
+of rounded lines, less what discounts take off them. Source: policies.md 1, 2, 5, 14, 16 and 20.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import Any, Final, Literal
@@ -17,16 +17,26 @@ from billing_site.kernel.periods import Period
 from catalog.pricing.breakdown import PricedQuantity, PricedTier
 from catalog.pricing.engine import price_usage
 from catalog.pricing.terms import PriceOptions
-from invoicing.calculation.explain import explain_charge, explain_true_up, has_parts
+from invoicing.calculation.centers import CenterShare, split_amount
+from invoicing.calculation.discounts import LineBase, Reduction, apply_discounts
+from invoicing.calculation.explain import (
+    explain_centers,
+    explain_charge,
+    explain_discounts,
+    explain_true_up,
+    has_parts,
+)
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
 
-LineKind = Literal["subscription", "usage", "one_off"]
+LineKind = Literal["subscription", "usage", "one_off", "proration"]
 _PLACES: Final = Decimal("1e-12")
 _PLAIN: Final = PriceOptions()
+# A minimum is owed whatever discounts there are, and a proration is net of the discounts of what it gives back.
+DISCOUNTED_TYPES: Final = ("subscription", "usage")
 
 
 class CurrencyMixed(ValueError):
-    """A price in another currency than the invoice reached it."""
+    """A price or a discount in another currency than the invoice reached it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,9 @@ class DraftLine:
     """
     One line: `amount` in minor units, `exact_amount` before its only rounding, and how it came about.
 
-    `unit_amount` is minor units per unit; where a price has no single one, what a unit came to on average.
+    `unit_amount` is minor units per unit; where a price has no single one, what a unit came to on average. `gross` is
+    the amount without the maximum of the price. `discount` is what `reductions` take off; `amount` is before them.
+    `splits` share the amount out to cost centers, where the account asks for it and the usage names some.
     """
 
     charge: ChargeFacts
@@ -46,16 +58,31 @@ class DraftLine:
     amount: int
     steps: tuple[dict[str, str], ...]
     tiers: tuple[PricedTier, ...] = ()
+    gross: int = 0
+    reductions: tuple[Reduction, ...] = ()
+    splits: tuple[CenterShare, ...] = ()
 
     @property
     def period(self) -> Period:
         return self.charge.period
 
     @property
+    def discount(self) -> int:
+        """What the discounts take off, zero or more minor units."""
+        return sum(reduction.amount for reduction in self.reductions)
+
+    @property
+    def net(self) -> int:
+        """What is left of the amount after discounts."""
+        return self.amount - self.discount
+
+    @property
     def trace(self) -> dict[str, Any]:
         """What is stored with the line: its facts, the readable steps, and the parts of a price that has several."""
         tiers = {"tiers": [tier.as_dict() for tier in self.tiers]} if has_parts(self.tiers) else {}
-        return {"charge": self.charge.as_dict(), "steps": list(self.steps), **tiers}
+        taken = [{"id": each.discount.id, "amount": str(each.amount)} for each in self.reductions]
+        discounts = {"discounts": taken} if taken else {}
+        return {"charge": self.charge.as_dict(), "steps": list(self.steps), **tiers, **discounts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +102,13 @@ class Draft:
         return max(0, self.total)
 
     @property
+    def discount_name(self) -> str:
+        """The names of the discounts that took something off, in the order in which they did."""
+        taken = [each for line in self.lines for each in line.reductions if each.total]
+        named = {each.discount.id: each.discount for each in taken}
+        return " + ".join(each.name for each in sorted(named.values(), key=lambda each: each.rank) if each.name)
+
+    @property
     def period(self) -> Period:
         """The stretch that the lines cover together."""
         return Period(min(line.period.start for line in self.lines), max(line.period.end for line in self.lines))
@@ -85,12 +119,44 @@ def draft_invoice(facts: InvoiceFacts) -> Draft:
     Return the draft that `facts` lead to; equal facts give an identical draft.
 
     A fee of amount zero and usage that costs nothing because there was none make no line. A minimum that is not reached
-    is a line of its own, after that of its usage. A draft may have no lines: nothing to bill.
-    :raises CurrencyMixed: if a price is not in the invoice's currency.
+    is a line of its own, after that of its usage. Discounts reduce fees and usage, never a minimum. A draft may have no
+    lines: nothing to bill.
+    :raises CurrencyMixed: if a price or a discount is not in the invoice's currency.
     """
-    lines = tuple(line for charge in facts.charges for line in _draft_lines(facts, charge))
-    subtotal = sum(line.amount for line in lines)
-    return Draft(facts=facts, lines=lines, subtotal=subtotal, discount=0, tax=0, total=subtotal)
+    lines = [line for charge in facts.charges for line in _draft_lines(facts, charge)]
+    if facts.discounts:
+        lines = _discount(facts, lines)
+    subtotal, discount = sum(line.amount for line in lines), sum(line.discount for line in lines)
+    return Draft(
+        facts=facts, lines=tuple(lines), subtotal=subtotal, discount=discount, tax=0, total=subtotal - discount
+    )
+
+
+def _discount(facts: InvoiceFacts, lines: Sequence[DraftLine]) -> list[DraftLine]:
+    for discount in facts.discounts:
+        if discount.amount_off is not None and discount.currency != facts.currency:
+            raise CurrencyMixed(f"discount {discount.id} is in {discount.currency}, not {facts.currency}")
+    bases = [
+        LineBase(
+            amount=line.amount,
+            gross=line.gross,
+            plan=line.charge.plan_id,
+            meter=line.charge.price.meter,
+            is_open=line.type in DISCOUNTED_TYPES,
+        )
+        for line in lines
+    ]
+    taken = apply_discounts(bases, facts.discounts, rounding=facts.rounding)
+    return [
+        replace(
+            line,
+            reductions=tuple(reductions),
+            steps=(*line.steps, *explain_discounts(reductions, currency=facts.currency)),
+        )
+        if reductions
+        else line
+        for line, reductions in zip(lines, taken, strict=True)
+    ]
 
 
 def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine]:
@@ -100,6 +166,8 @@ def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine
     exact, true_up = priced.amount_decimal, priced.true_up
     amount = round_to_minor(exact, mode=facts.rounding)
     if exact or true_up or (charge.type == "usage" and charge.quantity):
+        splits = split_amount(amount, charge.centers)
+        steps = explain_charge(charge, priced, amount=amount, rounding=facts.rounding, timezone=facts.timezone)
         yield DraftLine(
             charge=charge,
             type=charge.type,
@@ -108,8 +176,10 @@ def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine
             unit_amount=_compute_unit_amount(charge, exact),
             exact_amount=exact,
             amount=amount,
-            steps=explain_charge(charge, priced, amount=amount, rounding=facts.rounding, timezone=facts.timezone),
+            steps=(*steps, *explain_centers(splits, currency=facts.currency)),
             tiers=priced.tiers,
+            gross=round_to_minor(EXACT.subtract(exact, _measure_maximum(charge, priced)), mode=facts.rounding),
+            splits=splits,
         )
     if true_up:
         amount = round_to_minor(true_up, mode=facts.rounding)
@@ -128,6 +198,8 @@ def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine
 def _price(charge: ChargeFacts) -> PricedQuantity:
     """Price the charge; of part of a period, a fee and a minimum by their share. Source: policies, rules 9 and 16."""
     price, share = charge.price, charge.share
+    if charge.type == "proration":
+        return _price_proration(charge)
     if share is None:
         return price_usage(price, charge.usage)
     if charge.type == "usage":
@@ -139,11 +211,28 @@ def _price(charge: ChargeFacts) -> PricedQuantity:
     return PricedQuantity(share.of(priced.amount_decimal), priced.tiers)
 
 
+def _measure_maximum(charge: ChargeFacts, priced: PricedQuantity) -> Decimal:
+    """Return what the maximum of the price changed, zero or less. Source: policies, rule 16."""
+    with localcontext(EXACT):
+        change = sum((tier.amount for tier in priced.tiers if tier.kind == "maximum"), Decimal(0))
+    return charge.share.of(change) if charge.share is not None and charge.type == "subscription" else change
+
+
+def _price_proration(charge: ChargeFacts) -> PricedQuantity:
+    """Price the share of a fee, net of the fee's own discount; below zero for a credit. Source: policies, rule 11."""
+    priced = price_usage(charge.price, charge.usage)
+    with localcontext(EXACT):
+        net = priced.amount_decimal - charge.discount
+        net = -net if charge.is_credit else net
+    return PricedQuantity(net if charge.share is None else charge.share.of(net), priced.tiers)
+
+
 def _compute_unit_amount(charge: ChargeFacts, exact: Decimal) -> Decimal:
     """Return the price of a unit: the one there is, else the average, to 12 decimals and for display only."""
     price = charge.price
     is_single = price.model == "per_unit" or (price.model == "flat" and not price.is_metered)
-    if charge.share is None and ((is_single and price.options == _PLAIN) or (price.model == "flat" and not is_single)):
+    is_plain = charge.share is None and charge.type != "proration"
+    if is_plain and ((is_single and price.options == _PLAIN) or (price.model == "flat" and not is_single)):
         return price.unit_amount
     if not charge.quantity:
         return Decimal(0)
@@ -154,4 +243,6 @@ def _compute_unit_amount(charge: ChargeFacts, exact: Decimal) -> Decimal:
 def _describe(charge: ChargeFacts) -> str:
     if charge.type == "usage":
         return f"{charge.plan_name} · {charge.meter_name}"
+    if charge.type == "proration":
+        return f"{charge.plan_name} · {'unused time' if charge.is_credit else 'remaining time'}"
     return charge.plan_name

@@ -16,7 +16,10 @@ from billing_site.kernel.money import EXACT, RoundingMode, format_decimal
 from billing_site.kernel.periods import local_date
 from catalog.pricing.breakdown import PricedQuantity, PricedTier
 from catalog.pricing.terms import divide_quantity
-from invoicing.calculation.facts import ChargeFacts, format_exact, format_instant
+from invoicing.calculation.centers import CenterShare
+from invoicing.calculation.discounts import Reduction
+from invoicing.calculation.facts import ChargeFacts
+from invoicing.calculation.texts import format_exact, format_instant
 
 MAX_PARTS: Final = 40
 _PARTS: Final = {
@@ -55,6 +58,7 @@ def explain_charge(
         _quantity_step(charge),
         *_conversion_steps(charge),
         *_part_steps(priced.tiers),
+        *_discount_steps(charge),
         _exact_step(charge, priced),
         _rounding_step(amount, price.currency, rounding),
     )
@@ -76,6 +80,45 @@ def explain_true_up(
             f"{format_exact(priced.true_up)} minor units",
         ),
         _rounding_step(amount, charge.price.currency, rounding),
+    )
+
+
+def explain_discounts(reductions: Sequence[Reduction], *, currency: str) -> tuple[dict[str, str], ...]:
+    """Return a step for each discount that a line takes part in, in their order."""
+    return tuple(_discount_step(reduction, currency) for reduction in reductions)
+
+
+def explain_centers(splits: Sequence[CenterShare], *, currency: str) -> tuple[dict[str, str], ...]:
+    """Return a step for each cost center's share of a line, in their order."""
+    whole = sum((split.center.quantity for split in splits), Decimal(0))
+    amount = sum(split.amount for split in splits)
+    return tuple(
+        _step(
+            f"Cost center {split.center.name} ({split.center.code})" if split.center.id else "Without a cost center",
+            f"{format_exact(split.center.quantity)} of {format_exact(whole)}, by largest remainder of"
+            f" {format_decimal(amount, currency)}",
+            f"{split.amount} = {format_decimal(split.amount, currency)} {currency.upper()}",
+        )
+        for split in splits
+    )
+
+
+def _discount_step(reduction: Reduction, currency: str) -> dict[str, str]:
+    discount, applied_to = reduction.discount, format_decimal(reduction.applied_to, currency)
+    if discount.percent_off is not None:
+        formula = f"{format_exact(discount.percent_off)} % of {applied_to}"
+    else:
+        formula = f"{format_decimal(discount.amount_off or 0, currency)}, at most {applied_to}"
+    if reduction.lines > 1:
+        formula += f", shared by {reduction.lines} lines by largest remainder"
+    if reduction.gross_left is not None:
+        gross_left, before = format_decimal(reduction.gross_left, currency), format_decimal(reduction.before, currency)
+        formula += f"; leaves {gross_left} of the line without its maximum of {before}"
+    return _step(
+        f"Discount {discount.name}".rstrip(),
+        formula,
+        f"−{reduction.amount} = −{format_decimal(reduction.amount, currency)} {currency.upper()},"
+        f" leaves {format_decimal(reduction.left, currency)}",
     )
 
 
@@ -139,8 +182,18 @@ def _multiply(tier: PricedTier) -> str:
     return f"{text} + {format_exact(tier.flat_amount)} flat" if tier.flat_amount else text
 
 
+def _discount_steps(charge: ChargeFacts) -> Iterator[dict[str, str]]:
+    """Yield the step of the discount that a prorated fee carries itself."""
+    if charge.discount:
+        yield _step("Own discount", "of the fee for the whole period", f"{format_exact(charge.discount)} minor units")
+
+
 def _exact_step(charge: ChargeFacts, priced: PricedQuantity) -> dict[str, str]:
     formula, exact = _describe_sum(priced.tiers), f"{format_exact(priced.amount_decimal)} minor units"
+    if charge.type == "proration":
+        net = f"({formula}) − {format_exact(charge.discount)}" if charge.discount else formula
+        share = f"({net}) × {charge.share.text}" if charge.share is not None else net
+        return _step("Exact amount", f"−({share}), given back" if charge.is_credit else share, exact)
     if charge.share is not None and charge.type == "subscription":
         return _step("Exact amount", f"({formula}) × {charge.share.text}", exact)
     return _step("Exact amount", formula, exact)
@@ -173,7 +226,7 @@ def _per(charge: ChargeFacts) -> str:
 
 def _quantity_step(charge: ChargeFacts) -> dict[str, str]:
     quantity = format_exact(charge.quantity)
-    if charge.type == "subscription":
+    if charge.type != "usage":
         return _step("Quantity", "of the subscription item", quantity)
     source = charge.source
     counted = f"{source.event_count} events of {charge.meter_name} in the period"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any, Literal
 
@@ -18,8 +18,11 @@ from billing_site.kernel.money import EXACT, RoundingMode
 from billing_site.kernel.periods import Period
 from catalog.pricing.terms import PriceTerms
 from catalog.pricing.usage import Usage
+from invoicing.calculation.centers import CenterFacts
+from invoicing.calculation.discounts import DiscountFacts
+from invoicing.calculation.texts import format_exact, format_instant, parse_instant
 
-ChargeType = Literal["subscription", "usage"]
+ChargeType = Literal["subscription", "usage", "proration"]
 TRACE_VERSION = 1
 
 
@@ -80,7 +83,9 @@ class ChargeFacts:
 
     `usage.quantity` is the number of units (seats for a fee, the meter's unit for usage), exact; prices that look
     closer also have the events or dimensions behind it. With a `share` the period is part of a whole one: a fee and a
-    minimum are charged by that share, usage is what it is.
+    minimum are charged by that share, usage is what it is. A proration is the share of a fee that a change charges, or
+    credits with `is_credit`; `discount` is what the fee's own discount takes off a whole period, exact minor units.
+    `centers` are who used it, where the account wants its usage lines split by cost center.
     """
 
     type: ChargeType
@@ -94,6 +99,9 @@ class ChargeFacts:
     source: QuantitySource
     meter_name: str = ""
     share: ShareFacts | None = None
+    is_credit: bool = False
+    discount: Decimal = Decimal(0)
+    centers: tuple[CenterFacts, ...] = ()
 
     @property
     def quantity(self) -> Decimal:
@@ -115,6 +123,9 @@ class ChargeFacts:
             "source": self.source.as_dict(),
             "meter_name": self.meter_name,
             **({"share": self.share.as_dict()} if self.share is not None else {}),
+            **({"is_credit": True} if self.is_credit else {}),
+            **({"discount": format_exact(self.discount)} if self.discount else {}),
+            **({"centers": [center.as_dict() for center in self.centers]} if self.centers else {}),
         }
 
     @classmethod
@@ -133,21 +144,30 @@ class ChargeFacts:
             source=QuantitySource.from_dict(data["source"]),
             meter_name=data["meter_name"],
             share=ShareFacts.from_dict(data["share"]) if data.get("share") else None,
+            centers=tuple(CenterFacts.from_dict(center) for center in data.get("centers") or ()),
+            is_credit=data.get("is_credit", False),
+            discount=Decimal(data.get("discount", "0")),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFacts:
-    """All facts of one invoice: its currency, zone, rounding policy and charges in line order."""
+    """
+    All facts of one invoice: its currency, zone, rounding policy, charges in line order, and discounts.
+
+    A trace without discounts had none: the key is left out then.
+    """
 
     currency: str
     timezone: str
     boundary: int | None
     rounding: RoundingMode = "half_up"
     charges: tuple[ChargeFacts, ...] = field(default=())
+    discounts: tuple[DiscountFacts, ...] = field(default=())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stored form."""
+        discounts = [discount.as_dict() for discount in self.discounts]
         return {
             "version": TRACE_VERSION,
             "currency": self.currency,
@@ -155,6 +175,7 @@ class InvoiceFacts:
             "boundary": self.boundary,
             "rounding": self.rounding,
             "charges": [charge.as_dict() for charge in self.charges],
+            **({"discounts": discounts} if discounts else {}),
         }
 
     @classmethod
@@ -172,20 +193,5 @@ class InvoiceFacts:
             boundary=data["boundary"],
             rounding=data["rounding"],
             charges=tuple(ChargeFacts.from_dict(charge) for charge in data["charges"]),
+            discounts=tuple(DiscountFacts.from_dict(discount) for discount in data.get("discounts") or ()),
         )
-
-
-def format_instant(instant: datetime) -> str:
-    """Return an aware instant as UTC text with microseconds only where they are not zero."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def parse_instant(text: str) -> datetime:
-    """Return the aware instant that `format_instant` wrote."""
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def format_exact(value: Decimal) -> str:
-    """Return a Decimal as plain digits, without exponent and without trailing zeros."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -7,9 +7,9 @@ fonts shipped beside the code. The same view gives the same bytes, in any proces
 
 from __future__ import annotations
 
-from invoicing.documents.view import InvoiceView, LineView, PartyView, TaxLineView
+from invoicing.documents.view import CreditView, InvoiceView, LineView, PartyView, TaxLineView
 
-__all__ = ["InvoiceView", "LineView", "PartyView", "TaxLineView", "render_invoice_pdf"]
+__all__ = ["CreditView", "InvoiceView", "LineView", "PartyView", "TaxLineView", "render_invoice_pdf"]
 
 
 def render_invoice_pdf(document: InvoiceView, *, locale: str = "en") -> bytes:

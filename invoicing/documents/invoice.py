@@ -295,7 +295,12 @@ class _InvoicePrinter:
             relation = "included in" if tax.is_inclusive else "on"
             totals.append(_Total(label, money(tax.amount), detail=f"{relation} {money(tax.base)}"))
         totals.append(_Total("Total", money(document.total), strong=True))
-        if document.credit_applied:
+        if document.credits:
+            totals += [
+                _Total("Credit applied", money(-credit.amount), detail=credit.description)
+                for credit in document.credits
+            ]
+        elif document.credit_applied:
             totals.append(_Total("Credit applied", money(-document.credit_applied)))
         if document.amount_paid:
             totals.append(_Total("Paid", money(-document.amount_paid)))

@@ -60,6 +60,14 @@ class TaxLineView:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditView:
+    """What one source of stored money paid: invoice credit, a grant by its name, the prepaid balance."""
+
+    description: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceView:
     """
     An invoice as it is printed.
@@ -86,6 +94,8 @@ class InvoiceView:
     discount_name: str = ""
     tax_lines: tuple[TaxLineView, ...] = ()
     credit_applied: int = 0
+    credits: tuple[CreditView, ...] = ()
+    """The parts of `credit_applied`; without them it is printed as one amount."""
     amount_paid: int = 0
     reference: str = ""
     """The account's handle or an order number, printed beside the dates."""

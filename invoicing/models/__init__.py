@@ -8,6 +8,9 @@ from invoicing.models.invoice import (
     InvoiceStatus,
     LineType,
 )
+from invoicing.models.invoice_credit import CreditSource, InvoiceCredit
+from invoicing.models.line_split import InvoiceLineSplit
+from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
 from invoicing.models.run import (
     BillingRun,
@@ -16,14 +19,25 @@ from invoicing.models.run import (
     RunScope,
     RunStatus,
 )
-from invoicing.models.seller import NumberCounter, RoundingRule, Seller
+from invoicing.models.seller import (
+    IntervalChange,
+    NumberCounter,
+    PauseCredit,
+    RoundingRule,
+    Seller,
+    UnusedTime,
+)
 
 __all__ = [
     "BillingRun",
+    "CreditSource",
     "DocumentKind",
+    "IntervalChange",
     "Invoice",
+    "InvoiceCredit",
     "InvoiceDocument",
     "InvoiceLine",
+    "InvoiceLineSplit",
     "InvoiceStatus",
     "LineType",
     "MoveOutcome",
@@ -31,6 +45,8 @@ __all__ = [
     "MoveTiming",
     "NumberCounter",
     "OutcomeStatus",
+    "PauseCredit",
+    "PendingCharge",
     "PlanMove",
     "PlanMoveItem",
     "RoundingRule",
@@ -38,4 +54,5 @@ __all__ = [
     "RunScope",
     "RunStatus",
     "Seller",
+    "UnusedTime",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
-from accounts.models import Account, Subscription, SubscriptionItem
+from accounts.models import Account, Subscription, SubscriptionDiscount, SubscriptionItem
 from billing_site.kernel.periods import Period
 from billing_site.platform.models.base import Identified, Timestamped
 from billing_site.platform.models.triggers import append_only_triggers
@@ -38,7 +38,8 @@ class Invoice(Identified, Timestamped):
     A document. Amounts are minor units of `currency`; once issued, only payment and status columns change.
 
     `boundary` is the number of the subscription's boundary that this invoice settles; unique among invoices that are
-    not void. `trace` holds the facts it was computed from; `verify_invoice` recomputes the document from them.
+    not void. `subscription_discount` is the discount of which this invoice used one month, whether it took something
+    off or not. `trace` holds the facts it was computed from; `verify_invoice` recomputes the document from them.
     """
 
     id_prefix = "in"
@@ -57,6 +58,10 @@ class Invoice(Identified, Timestamped):
     currency = models.CharField(max_length=3)
     subtotal = models.BigIntegerField()
     discount = models.BigIntegerField(default=0)
+    discount_name = models.CharField(max_length=255, blank=True)
+    subscription_discount = models.ForeignKey(
+        SubscriptionDiscount, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     tax = models.BigIntegerField(default=0)
     total = models.BigIntegerField()
     credit_applied = models.BigIntegerField(default=0)
@@ -121,6 +126,7 @@ class Invoice(Identified, Timestamped):
                 condition=Q(discount__gte=0, credit_applied__gte=0, amount_due__gte=0, amount_paid__gte=0),
                 name="invoices_amounts_not_negative",
             ),
+            models.CheckConstraint(condition=Q(amount_paid__lte=F("amount_due")), name="invoices_paid_within_due"),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="invoices_of_account"),
@@ -159,7 +165,11 @@ CLAIMING_TYPES = ("subscription", "usage")
 
 
 class InvoiceLine(Identified):
-    """One line. `trace` says how the amount came about; `is_reversed` frees the period when the invoice is void."""
+    """
+    One line. `trace` says how the amount came about; `is_reversed` frees the period when the invoice is void.
+
+    `discount` is this line's part of the invoice's discount; `amount` is before it.
+    """
 
     id_prefix = "il"
 
@@ -170,6 +180,7 @@ class InvoiceLine(Identified):
     quantity = models.DecimalField(max_digits=38, decimal_places=12)
     unit_amount = models.DecimalField(max_digits=38, decimal_places=12)
     amount = models.BigIntegerField()
+    discount = models.BigIntegerField(default=0)
     currency = models.CharField(max_length=3)
     subscription_item = models.ForeignKey(
         SubscriptionItem, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
@@ -196,6 +207,10 @@ class InvoiceLine(Identified):
             ),
             models.CheckConstraint(
                 condition=Q(period_end__gte=F("period_start")), name="invoice_lines_period_in_order"
+            ),
+            models.CheckConstraint(
+                condition=Q(discount=0) | Q(discount__gt=0, discount__lte=F("amount")),
+                name="invoice_lines_discount_within_amount",
             ),
         ]
         triggers = line_triggers()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from catalog.pricing.breakdown import PricedTier
-from invoicing.documents import InvoiceView, LineView, PartyView
-from invoicing.models import Invoice, InvoiceDocument, InvoiceLine, InvoiceStatus, LineType
+from invoicing.documents import CreditView, InvoiceView, LineView, PartyView
+from invoicing.models import Invoice, InvoiceCredit, InvoiceDocument, InvoiceLine, InvoiceStatus, LineType
 
 
-def build_invoice_view(invoice: Invoice, lines: list[InvoiceLine]) -> InvoiceView:
+def build_invoice_view(
+    invoice: Invoice, lines: list[InvoiceLine], credits: Sequence[InvoiceCredit] = ()
+) -> InvoiceView:
     """
     Return what the document of `invoice` shows: the snapshots taken when it was drafted, never today's addresses.
 
@@ -29,13 +32,15 @@ def build_invoice_view(invoice: Invoice, lines: list[InvoiceLine]) -> InvoiceVie
         subtotal=invoice.subtotal,
         total=invoice.total,
         amount_due=invoice.amount_due,
-        lines=tuple(_build_line(line) for line in lines),
+        lines=tuple(shown for line in lines for shown in _build_lines(line)),
         issue_date=invoice.issue_date,
         due_date=invoice.due_date,
         finalized_at=invoice.finalized_at,
         period=invoice.period,
         discount=invoice.discount,
+        discount_name=invoice.discount_name,
         credit_applied=invoice.credit_applied,
+        credits=tuple(CreditView(credit.description, credit.amount) for credit in credits),
         reference=str(invoice.account_snapshot.get("id", "")),
         footer=str(invoice.seller_snapshot.get("footer", "")),
         test_mode=not invoice.livemode,
@@ -59,6 +64,23 @@ def _build_party(snapshot: Mapping[str, Any]) -> PartyView:
         tax_ids=tuple(filter(None, (get("tax_id"),))),
         email=get("email") or "",
     )
+
+
+def _build_lines(line: InvoiceLine) -> Iterator[LineView]:
+    """Show a line, or its part of each cost center; the tiers of the price stand below the first, for all of them."""
+    shown = _build_line(line)
+    parts = list(line.splits.all())
+    for number, part in enumerate(parts):
+        yield replace(
+            shown,
+            description=f"{line.description} · {part}",
+            detail=part.code,
+            quantity=part.quantity,
+            amount=part.amount,
+            parts=() if number else shown.parts,
+        )
+    if not parts:
+        yield shown
 
 
 def _build_line(line: InvoiceLine) -> LineView:

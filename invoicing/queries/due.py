@@ -1,4 +1,4 @@
-"""What is due: the subscriptions a billing run would take, oldest first."""
+"""What is due: the subscriptions a billing run would take, oldest first, and starts that were not paid in time."""
 
 from __future__ import annotations
 
@@ -50,6 +50,20 @@ def list_due_orgs(*, as_of: datetime) -> list[str]:
     frozen = _billable(None, None).filter(next_billing_at__lte=F("account__test_clock__now_at"))
     names = {org for query in (real, frozen) for org in query.values_list("account__org_id", flat=True).distinct()}
     return sorted(names)
+
+
+def list_unpaid_starts(*, as_of: datetime, limit: int) -> list[tuple[uuid.UUID, datetime]]:
+    """
+    Return the subscriptions whose first payment did not come in time, oldest first, each with its account's now.
+
+    Accounts on a test clock count by their own clock, the others by `as_of`.
+    """
+    waiting = Subscription.objects.filter(incomplete_until__isnull=False)
+    late = waiting.filter(account__test_clock__isnull=True, incomplete_until__lte=as_of) | waiting.filter(
+        incomplete_until__lte=F("account__test_clock__now_at")
+    )
+    rows = late.select_related("account__test_clock").order_by("incomplete_until", "id")[:limit]
+    return [(row.pk, row.account.clock_time or as_of) for row in rows]
 
 
 def _billable(org_id: str | None, account_id: uuid.UUID | None) -> QuerySet[Subscription]:

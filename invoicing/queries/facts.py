@@ -6,20 +6,29 @@ Source: contract chapter Renewal and cycle; policies.md 5 to 7.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
 
-from accounts.models import Subscription, SubscriptionItem, SubscriptionStatus
+from accounts.models import Account, Subscription, SubscriptionDiscount, SubscriptionItem, SubscriptionStatus
+from accounts.terms.alignment import open_period
+from accounts.terms.cycles import Cycle
 from billing_site.kernel.money import RoundingMode
-from billing_site.kernel.periods import Period, billing_period
+from billing_site.kernel.periods import Period, local_date
 from catalog.pricing.usage import Usage
+from invoicing.calculation.centers import CenterFacts
+from invoicing.calculation.discounts import DiscountFacts
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource, ShareFacts
-from invoicing.models import Seller
+from invoicing.models import PendingCharge
 from invoicing.queries.billables import Billable, Billables, DueBoundary
+from invoicing.queries.centers import load_center_facts
+from invoicing.queries.pending_charges import read_charge
 from metering.queries.measuring import MeasuredUsage, MeasureRequest, measure_usage
+from metering.stores import CenterRequest
+
+_Used = tuple[MeasuredUsage, tuple[CenterFacts, ...]]
 
 
 def get_due_boundary(subscription: Subscription, *, now: datetime) -> DueBoundary | None:
@@ -31,22 +40,21 @@ def get_due_boundary(subscription: Subscription, *, now: datetime) -> DueBoundar
 
 def get_boundary(subscription: Subscription) -> DueBoundary:
     """
-    Return the next boundary of `subscription`, due or not. At the first one of a trial nothing is closed.
+    Return the next boundary of `subscription`, due or not: it closes the running period and opens the next one.
 
-    A day that a zone skipped (Samoa had no 30 December 2011) is a period without time: nobody is billed for it.
+    At the first one the running period itself is billed in advance; a trial closes nothing. The next period begins
+    where the running one ends and reaches to the boundary of the cycle after it, so that a day that a zone skipped
+    (Samoa had no 30 December 2011) is billed to nobody.
     """
-    number = subscription.next_boundary
-    before = number - 1
-    while before >= 0 and not _get_period(subscription, before).duration:
-        before -= 1
-    closing = _get_period(subscription, before) if before >= 0 else None
-    ends = subscription.cancel_at_period_end and (number > 0 or subscription.status == SubscriptionStatus.TRIALING)
-    if ends:
-        return DueBoundary(subscription, number, closing, None, number + 1)
-    after = number
-    while not (opening := _get_period(subscription, after)).duration:
-        after += 1
-    return DueBoundary(subscription, number, closing, opening, after + 1)
+    number, current = subscription.next_boundary, subscription.current_period
+    if subscription.bills_at_start:
+        return DueBoundary(subscription, number, None, current, subscription.cycle)
+    closing = None if subscription.status == SubscriptionStatus.TRIALING else current
+    if subscription.cancel_at_period_end:
+        return DueBoundary(subscription, number, closing, None, subscription.cycle)
+    cycle = subscription.next_cycle
+    opening = open_period(cycle=cycle, day=local_date(current.end, cycle.zone)).first
+    return DueBoundary(subscription, number, closing, opening, cycle)
 
 
 def cut_boundary(subscription: Subscription, *, at: datetime) -> DueBoundary:
@@ -54,60 +62,108 @@ def cut_boundary(subscription: Subscription, *, at: datetime) -> DueBoundary:
     boundary = get_boundary(subscription)
     whole = boundary.closing
     if whole is None or at <= whole.start:
-        return replace(boundary, closing=None, opening=None, ends_at=at)
-    return replace(boundary, closing=Period(whole.start, at), opening=None, whole=whole, ends_at=at)
+        return replace(boundary, closing=None, opening=None, ends_at=at, used_until=at)
+    cut = Period(whole.start, at)
+    return replace(boundary, closing=cut, opening=None, whole=None if cut == whole else whole, ends_at=at)
 
 
-def _get_period(subscription: Subscription, number: int) -> Period:
-    return billing_period(subscription.anchor_date, subscription.billing_interval, number, subscription.zone)
+def advance_boundary(subscription: Subscription, *, at: datetime) -> DueBoundary:
+    """Return the next boundary, billed at `at`, ahead of its time: usage so far is billed with it."""
+    boundary = get_boundary(subscription)
+    return replace(boundary, used_until=at if boundary.closing is not None else None)
 
 
 @dataclass(frozen=True, slots=True)
 class BoundaryFacts:
-    """The facts of one boundary, and the items (perhaps not stored yet) that its charges belong to, by public id."""
+    """
+    The facts of one boundary, and the items (perhaps not stored yet) that its charges belong to, by public id.
+
+    `waiting` are the charges among them that were left for this invoice.
+    """
 
     boundary: DueBoundary
     facts: InvoiceFacts
     items: dict[str, SubscriptionItem]
+    waiting: tuple[PendingCharge, ...] = ()
 
 
-def gather_facts(
-    boundaries: Sequence[DueBoundary], *, billables: Billables, sellers: Mapping[str, Seller]
-) -> list[BoundaryFacts]:
+def gather_facts(boundaries: Sequence[DueBoundary], *, billables: Billables) -> list[BoundaryFacts]:
     """
-    Return the facts of each boundary, in the same order. At most three queries, all for usage.
+    Return the facts of each boundary, in the same order.
 
-    `sellers` is by organization.
+    At most three queries, all for usage, and two more when accounts want their lines split by cost center.
     """
     listed = [(boundary, billables.list_for(boundary)) for boundary in boundaries]
     usage = [
-        MeasureRequest(boundary.subscription.account_id, each.item.meter_id, each.period, each.terms)
-        for boundary, found in listed
+        (account, MeasureRequest(account.id, each.item.meter_id, each.period, each.terms))
+        for account, found in ((boundary.subscription.account, found) for boundary, found in listed)
         for each in found
         if each.type == "usage" and each.item.meter_id is not None
     ]
-    measured = iter(measure_usage(usage))
-    return [
-        BoundaryFacts(
-            boundary,
-            InvoiceFacts(
-                currency=boundary.subscription.currency,
-                timezone=boundary.subscription.timezone,
-                boundary=boundary.number,
-                rounding=cast(RoundingMode, sellers[boundary.subscription.account.org_id].rounding),
-                charges=tuple(_charge(each, next(measured) if each.type == "usage" else None) for each in found),
-            ),
-            {each.item.public_id: each.item for each in found},
-        )
-        for boundary, found in listed
+    used = zip(measure_usage([request for _, request in usage]), _find_centers(usage), strict=True)
+    return [_gather(boundary, found, used, billables) for boundary, found in listed]
+
+
+def _find_centers(usage: Sequence[tuple[Account, MeasureRequest]]) -> list[tuple[CenterFacts, ...]]:
+    """Return who used what, in the same order; nothing for accounts that do not want their lines split."""
+    asked = [(request, account.split_by_cost_center) for account, request in usage]
+    split = [CenterRequest(each.account_id, each.meter_id, each.period) for each, wanted in asked if wanted]
+    centers = iter(load_center_facts(split) if split else ())
+    return [next(centers) if wanted else () for _, wanted in asked]
+
+
+def _gather(
+    boundary: DueBoundary, found: Sequence[Billable], used: Iterator[_Used], billables: Billables
+) -> BoundaryFacts:
+    subscription = boundary.subscription
+    waiting = billables.waiting.get(subscription.id, ())
+    charges = [_charge(each, next(used) if each.type == "usage" else None) for each in found]
+    return BoundaryFacts(
+        boundary,
+        InvoiceFacts(
+            currency=subscription.currency,
+            timezone=subscription.timezone,
+            boundary=boundary.number,
+            rounding=cast(RoundingMode, billables.sellers[subscription.account.org_id].rounding),
+            charges=(*charges, *(read_charge(each) for each in waiting)),
+            discounts=_discounts(billables.discounts.find(subscription.id)),
+        ),
+        {each.item.public_id: each.item for each in (*waiting, *found)},
+        tuple(waiting),
+    )
+
+
+def gather_usage(
+    subscription: Subscription, stretch: Period, *, counted_until: datetime, billables: Billables
+) -> list[tuple[SubscriptionItem, ChargeFacts]]:
+    """
+    Return what was used in `stretch`, outside the boundaries, with the item (perhaps not stored yet) of each charge.
+
+    A minimum counts for the time before `counted_until` only. At most three queries.
+    """
+    cut = DueBoundary(subscription, subscription.next_boundary, stretch, None, subscription.cycle)
+    found = []
+    for each in billables.list_for(cut):
+        if each.type == "usage" and each.item.meter_id is not None:
+            counted = Period(each.period.start, max(each.period.start, min(each.period.end, counted_until)))
+            found.append(replace(each, share=billables.measure(subscription, counted, counted, subscription.cycle)))
+    requests = [
+        MeasureRequest(subscription.account_id, each.item.meter_id, each.period, each.terms)
+        for each in found
+        if each.item.meter_id is not None
     ]
+    centers = _find_centers([(subscription.account, request) for request in requests])
+    used = zip(measure_usage(requests), centers, strict=True)
+    return [(each.item, _charge(each, usage)) for each, usage in zip(found, used, strict=True)]
 
 
-def _charge(billable: Billable, measured: MeasuredUsage | None) -> ChargeFacts:
+def _charge(billable: Billable, used: _Used | None) -> ChargeFacts:
     item, share = billable.item, billable.share
-    if measured is None:
+    centers: tuple[CenterFacts, ...] = ()
+    if used is None:
         usage, source = Usage(Decimal(item.quantity)), QuantitySource("item")
     else:
+        measured, centers = used
         usage = measured.usage
         source = QuantitySource("usage", measured.event_count, measured.last_recorded_at)
     return ChargeFacts(
@@ -122,6 +178,25 @@ def _charge(billable: Billable, measured: MeasuredUsage | None) -> ChargeFacts:
         source=source,
         meter_name=item.meter.display_name if item.meter is not None else "",
         share=None if share is None else ShareFacts(share.numerator, share.denominator, share.describe()),
+        centers=centers,
+    )
+
+
+def _discounts(row: SubscriptionDiscount | None) -> tuple[DiscountFacts, ...]:
+    if row is None:
+        return ()
+    return (
+        DiscountFacts(
+            id=row.public_id,
+            name=row.name,
+            attached_at=row.started_at,
+            percent_off=row.percent_off,
+            amount_off=row.amount_off,
+            currency=row.currency,
+            meters=tuple(row.meters),
+            plans=tuple(row.plans),
+            months_left=row.months_left,
+        ),
     )
 
 
@@ -141,11 +216,21 @@ def settle_boundary(boundary: DueBoundary) -> bool:
         return False
     if subscription.status == SubscriptionStatus.TRIALING:
         subscription.status = SubscriptionStatus.ACTIVE
-    if subscription.pending_plan_version is not None:
-        subscription.plan_version = subscription.pending_plan_version
-        subscription.pending_plan_version = None
+    take_over(subscription, boundary.opened)
     subscription.current_period_start = boundary.opening.start
     subscription.current_period_end = boundary.opening.end
-    subscription.next_boundary = boundary.next_number
+    subscription.next_boundary = boundary.number + 1
     subscription.next_billing_at = boundary.opening.end
+    subscription.usage_from = boundary.used_until
     return True
+
+
+def take_over(subscription: Subscription, cycle: Cycle) -> None:
+    """Let what waited for the next period hold, in memory; `cycle` is the one the period belongs to."""
+    if subscription.has_pending_change:
+        subscription.plan_version = subscription.pending_plan_version or subscription.plan_version
+        subscription.product_id = subscription.plan_version.plan.product_id
+        subscription.quantity = subscription.pending_quantity or subscription.quantity
+        subscription.drop_pending_change()
+    subscription.interval, subscription.interval_count = cycle.interval.unit, cycle.interval.count
+    subscription.anchor_date = cycle.anchor

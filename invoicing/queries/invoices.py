@@ -9,7 +9,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from accounts.queries.access import visible_accounts
 from billing_site.kernel.actors import Principal
 from billing_site.kernel.errors import NotFound
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
+from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus
 
 # Older words that filters still understand.
 STATUS_SYNONYMS = {"pending": "open"}
@@ -18,8 +18,11 @@ STATUS_SYNONYMS = {"pending": "open"}
 def visible_invoices(principal: Principal) -> QuerySet[Invoice]:
     """Return the invoices the caller may see, with lines: public callers see their own, drafts left out."""
     lines = InvoiceLine.objects.select_related("meter", "plan_version__plan").order_by("position")
+    lines = lines.prefetch_related("splits")
+    credits = InvoiceCredit.objects.filter(payment=0).select_related("grant", "entry").order_by("position")
     invoices = Invoice.objects.select_related("account__test_clock", "subscription").prefetch_related(
-        Prefetch("lines", queryset=lines)
+        Prefetch("lines", queryset=lines),
+        Prefetch("credits", queryset=credits),
     )
     if principal.is_internal:
         return invoices if principal.org is None else invoices.filter(org_id=principal.org)

@@ -17,18 +17,18 @@ from typing import Final
 
 from django.db.models import Count, QuerySet
 
-from accounts.models import RUNNING_STATUSES, Subscription
+from accounts.models import RUNNING_STATUSES, ProviderType, Subscription
 from accounts.queries.meter_prices import MeterPrices, list_overages
 from accounts.queries.plan_items import plan_items
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.money import EXACT, round_to_minor
 from catalog.models import Plan, PlanVersion, Price, QuotaRule
 from catalog.queries.prices import list_prices_of_versions
-from invoicing.calculation.draft import draft_invoice
+from invoicing.calculation.draft import Draft, draft_invoice
 from invoicing.models.plan_move import MoveTiming
 from invoicing.queries.billables import Billables, load_billables
 from invoicing.queries.facts import gather_facts, get_boundary
-from invoicing.queries.previews import get_sellers
+from invoicing.queries.policies import get_sellers
 
 # Months in one interval, for "per month": a year is 12, a week 12/52, a day 12/365.
 _MONTHS: Final[dict[str, Decimal]] = {
@@ -162,7 +162,12 @@ def select_subscriptions(
     Those that go there with their next period anyway are left out, unless they are to be moved at once. `accounts_of`
     is the organization whose accounts alone are meant.
     """
-    rows = Subscription.objects.filter(plan_version__plan=plan, status__in=RUNNING_STATUSES)
+    rows = Subscription.objects.filter(
+        plan_version__plan=plan,
+        status__in=RUNNING_STATUSES,
+        provider_type=ProviderType.INTERNAL,
+        billed_by_provider=False,
+    )
     if to_version is not None:
         rows = rows.exclude(plan_version=to_version, pending_plan_version__isnull=True)
         if timing == MoveTiming.PERIOD_END:
@@ -226,7 +231,8 @@ def preview_move(subscriptions: Sequence[Subscription], *, target: Target, timin
 
 
 def _preview_chunk(subscriptions: Sequence[Subscription], target: Target, timing: str) -> Iterator[MovePreview]:
-    billables = load_billables(subscriptions)
+    sellers = get_sellers({each.account.org_id for each in subscriptions})
+    billables = load_billables(subscriptions, sellers=sellers)
     movable: list[Subscription] = []
     failures: dict[uuid.UUID, DomainError] = {}
     for subscription in subscriptions:
@@ -242,10 +248,10 @@ def _preview_chunk(subscriptions: Sequence[Subscription], target: Target, timing
             failures[subscription.id] = error
         else:
             movable.append(subscription)
-    before = _compute_totals(movable, billables)
-    moved = _compute_totals(*_move_all(movable, billables, target))
-    next_after = moved if timing == MoveTiming.NOW else _compute_totals(*_let_wait(movable, billables, target))
-    unchanged = _compute_totals(*_without_pending(movable, billables))
+    before = _draft_next(movable, billables)
+    moved = _draft_next(*_move_all(movable, billables, target))
+    next_after = moved if timing == MoveTiming.NOW else _draft_next(*_let_wait(movable, billables, target))
+    unchanged = _draft_next(*_without_pending(movable, billables))
     keys = {price.lookup_key for price in target.prices}
     for subscription in subscriptions:
         if failure := failures.get(subscription.id):
@@ -254,10 +260,11 @@ def _preview_chunk(subscriptions: Sequence[Subscription], target: Target, timing
         overrides = {key for account, key in billables.overrides.rows if account == subscription.account_id}
         yield MovePreview(
             subscription,
-            next_before=before[subscription.id],
-            next_after=next_after[subscription.id],
-            monthly_before=_per_month(unchanged[subscription.id], subscription),
-            monthly_after=_per_month(moved[subscription.id], subscription),
+            next_before=before[subscription.id].total,
+            next_after=next_after[subscription.id].total,
+            # A discount of some months says nothing of what the plan costs by the month.
+            monthly_before=_per_month(unchanged[subscription.id].subtotal, subscription),
+            monthly_after=_per_month(moved[subscription.id].subtotal, subscription),
             kept=tuple(sorted(overrides & keys)),
             lost=tuple(sorted(_list_own(overrides, subscription) - keys)),
         )
@@ -280,7 +287,8 @@ def _move_all(
         copied = copy.copy(subscription)
         copied.plan_version, copied.pending_plan_version = target.version, None
         copies.append(copied)
-    return copies, Billables(items, billables.overrides, _add_overages(billables, target), {})
+    prices, discounts = _add_overages(billables, target), billables.discounts
+    return copies, Billables(items, billables.overrides, prices, {}, billables.sellers, discounts=discounts)
 
 
 def _let_wait(
@@ -293,7 +301,10 @@ def _let_wait(
         copied.pending_plan_version = target.version
         copies.append(copied)
     pending: Mapping[uuid.UUID, Sequence[Price]] = {target.version.id: target.prices}
-    return copies, Billables(billables.items, billables.overrides, _add_overages(billables, target), pending)
+    prices, discounts = _add_overages(billables, target), billables.discounts
+    return copies, Billables(
+        billables.items, billables.overrides, prices, pending, billables.sellers, discounts=discounts
+    )
 
 
 def _add_overages(billables: Billables, target: Target) -> MeterPrices:
@@ -307,18 +318,24 @@ def _without_pending(
     copies = []
     for subscription in subscriptions:
         copied = copy.copy(subscription)
-        copied.pending_plan_version = None
+        copied.drop_pending_change()
         copies.append(copied)
-    return copies, Billables(billables.items, billables.overrides, billables.meter_prices, {})
+    return copies, Billables(
+        billables.items,
+        billables.overrides,
+        billables.meter_prices,
+        {},
+        billables.sellers,
+        discounts=billables.discounts,
+    )
 
 
-def _compute_totals(subscriptions: Sequence[Subscription], billables: Billables) -> dict[uuid.UUID, int]:
-    """Return the total of the next boundary's invoice of each, with the usage so far."""
+def _draft_next(subscriptions: Sequence[Subscription], billables: Billables) -> dict[uuid.UUID, Draft]:
+    """Return the next boundary's invoice of each, with the usage so far."""
     boundaries = [get_boundary(each) for each in subscriptions]
-    sellers = get_sellers({each.account.org_id for each in subscriptions})
     return {
-        each.boundary.subscription.id: draft_invoice(each.facts).total
-        for each in gather_facts(boundaries, billables=billables, sellers=sellers)
+        each.boundary.subscription.id: draft_invoice(each.facts)
+        for each in gather_facts(boundaries, billables=billables)
     }
 
 

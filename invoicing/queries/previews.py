@@ -3,52 +3,156 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
-from accounts.models import BILLABLE_STATUSES, Subscription
-from invoicing.calculation.draft import Draft, draft_invoice
-from invoicing.models import Seller
+from django.db.models import QuerySet
+
+from accounts.models import BILLABLE_STATUSES, Account, Subscription
+from accounts.queries.schedules import UpcomingStep, list_upcoming_steps
+from accounts.services.stored_money import StoredMoney, read_stored_money
+from accounts.terms.settling import Settlement
+from billing_site.kernel.actors import SYSTEM
+from billing_site.kernel.periods import Period
+from catalog.models import Meter
+from invoicing.calculation.charges import list_charges
+from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.queries.billables import load_billables
-from invoicing.queries.facts import gather_facts, get_due_boundary, settle_boundary
+from invoicing.queries.facts import gather_facts, get_boundary, get_due_boundary, settle_boundary
+from invoicing.queries.plan_credit import pass_plan_credit
+from invoicing.queries.policies import get_sellers
+from invoicing.queries.schedule_phases import get_boundary_with_phases, group_steps
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedInvoice:
+    """A draft that would be issued, and what stored money would pay of it; without `settlement` nothing."""
+
+    draft: Draft
+    settlement: Settlement | None
+
+    @property
+    def credit_applied(self) -> int:
+        """What stored money would pay, minor units."""
+        return 0 if self.settlement is None else self.settlement.applied
+
+    @property
+    def amount_due(self) -> int:
+        """What would be left to pay, minor units."""
+        return self.draft.amount_due - self.credit_applied
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewedSubscription:
-    """The drafts that would be issued for one subscription, oldest first; drafts without lines are left out."""
+    """What would be issued for one subscription, oldest first; drafts without lines are left out."""
 
     subscription: Subscription
-    drafts: list[Draft]
+    invoices: list[PreviewedInvoice]
+
+    @property
+    def drafts(self) -> list[Draft]:
+        return [each.draft for each in self.invoices]
 
 
 def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datetime) -> list[PreviewedSubscription]:
-    """Return what billing would issue as of `as_of`, in the order of ids. Reads only, takes no lock."""
-    subscriptions = list(
-        Subscription.objects.select_related("account__test_clock", "plan_version__plan", "pending_plan_version__plan")
-        .filter(id__in=list(subscription_ids))
-        .order_by("id")
-    )
+    """
+    Return what billing would issue as of `as_of`, in the order of ids, and what stored money would pay of it.
+
+    Reads only, takes no lock. Phases of schedules take over as they will, without what they prorate in the middle of a
+    period. What subscriptions that are not asked for would use first is not known.
+    """
+    subscriptions = list(_load_subscriptions().filter(id__in=list(subscription_ids)))
     previews = {each.id: PreviewedSubscription(each, []) for each in subscriptions}
-    billables = load_billables(subscriptions)
     sellers = get_sellers({each.account.org_id for each in subscriptions})
+    billables = load_billables(subscriptions, sellers=sellers)
+    times = {each.account_id: each.account.clock_time or as_of for each in subscriptions}
+    money = read_stored_money(accounts=[each.account for each in subscriptions], at=as_of)
+    phases = _load_steps(times)
     while due := [
         boundary
         for each in subscriptions
         if each.status in BILLABLE_STATUSES
-        and (boundary := get_due_boundary(each, now=each.account.clock_time or as_of)) is not None
+        and each.next_billing_at is not None
+        and get_due_boundary(each, now=times[each.account_id]) is not None
+        and (boundary := get_boundary_with_phases(each, phases.get(each.id, []), billables, each.next_billing_at))
+        is not None
     ]:
-        for each in gather_facts(due, billables=billables, sellers=sellers):
+        for each in gather_facts(due, billables=billables):
             draft = draft_invoice(each.facts)
             if draft.lines:
-                previews[each.boundary.subscription.id].drafts.append(draft)
+                subscription = each.boundary.subscription
+                previews[subscription.id].invoices.append(_pay(draft, subscription, money, times))
+                billables.discounts.use_month(subscription.id, at=times[subscription.account_id])
             billables.pass_boundary(each.boundary)
             settle_boundary(each.boundary)
+        pass_plan_credit(due, money=money, times=times, actor=SYSTEM)
     return list(previews.values())
 
 
-def get_sellers(org_ids: set[str]) -> dict[str, Seller]:
-    """Return the sellers of organizations, with the defaults for those that have none stored."""
-    found = {seller.org_id: seller for seller in Seller.objects.filter(org_id__in=org_ids)}
-    # An organization that never issued anything has no seller row yet; the defaults round the same way.
-    return {org_id: found.get(org_id) or Seller(org_id=org_id) for org_id in org_ids}
+def _load_steps(times: Mapping[uuid.UUID, datetime]) -> Mapping[uuid.UUID, list[UpcomingStep]]:
+    """Return what schedules of the accounts do by then, by subscription. Two queries."""
+    if not times:
+        return {}
+    accounts = Account.objects.filter(pk__in=list(times))
+    within = Period(datetime.min.replace(tzinfo=UTC), max(times.values()) + timedelta(microseconds=1))
+    return group_steps(list_upcoming_steps(accounts, within=within))
+
+
+def _pay(
+    draft: Draft, subscription: Subscription, money: StoredMoney, times: Mapping[uuid.UUID, datetime]
+) -> PreviewedInvoice:
+    payment = money.pay_bill(
+        account=subscription.account,
+        charges=list_charges(draft, subscription=subscription.public_id),
+        total=draft.total,
+        currency=draft.facts.currency,
+        at=times[subscription.account_id],
+    )
+    return PreviewedInvoice(draft, None if payment is None else payment.settlement)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLine:
+    """A line that is not billed yet, the meter of its item, and the currency it will be in."""
+
+    line: DraftLine
+    meter: Meter | None
+    currency: str
+
+
+def preview_running(*, account: Account, as_of: datetime) -> list[RunningLine]:
+    """
+    Return what an account owes by now and was not billed: missed periods, and running ones with what was used so far.
+
+    Computed as if each running period ended as planned and nothing more happened in it; lines of periods that begin
+    after `as_of` are left out. Reads only; the number of queries depends on the missed periods.
+    """
+    found: list[RunningLine] = []
+    going = list(_load_subscriptions().filter(account=account, status__in=BILLABLE_STATUSES))
+    now = account.clock_time or as_of
+    sellers = get_sellers({each.account.org_id for each in going})
+    billables = load_billables(going, sellers=sellers)
+    while going := [each for each in going if each.status in BILLABLE_STATUSES and each.next_billing_at is not None]:
+        gathered = gather_facts([get_boundary(each) for each in going], billables=billables)
+        for each in gathered:
+            lines = draft_invoice(each.facts).lines
+            if lines:
+                billables.discounts.use_month(each.boundary.subscription.id, at=now)
+            for line in lines:
+                if line.period.start <= now:
+                    found.append(RunningLine(line, each.items[line.charge.item_id].meter, each.facts.currency))
+        due = [each.boundary for each in gathered if get_due_boundary(each.boundary.subscription, now=now) is not None]
+        for boundary in due:
+            billables.pass_boundary(boundary)
+            settle_boundary(boundary)
+        going = [boundary.subscription for boundary in due]
+    return found
+
+
+def _load_subscriptions() -> QuerySet[Subscription]:
+    """Return subscriptions with everything that billing them needs, in the order of ids."""
+    rows = Subscription.objects.select_related(
+        "account__test_clock", "plan_version__plan", "pending_plan_version__plan"
+    )
+    return rows.order_by("id")

@@ -12,15 +12,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from accounts.models import BILLABLE_STATUSES, CreditGrant, CreditLot, Subscription
+from accounts.models import (
+    BILLABLE_STATUSES,
+    UNFINISHED_SCHEDULES,
+    CreditGrant,
+    CreditLot,
+    Subscription,
+    SubscriptionSchedule,
+)
+from accounts.queries.schedules import list_due_schedules
 from accounts.services.credit_burning import renew_grants
 from accounts.services.credit_grants import expire_grants
 from accounts.services.deposits import expire_deposits
 from billing_site.kernel import clock
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
 from invoicing.rehearsal.world import Refused, World
+from invoicing.services.incomplete import cancel_unpaid_starts
+from invoicing.services.pauses import resume_due
 from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run
+from invoicing.services.schedule_steps import advance_schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +145,56 @@ def _ring_credit(world: World) -> list[str]:
     return [*remarks, f"credit expired: {expired}"] if expired else remarks
 
 
-# In this order at the same instant: money that ends at an instant is gone when the bill of that instant is made.
+def _find_next_resume(world: World, after: datetime, until: datetime) -> datetime | None:
+    due = Subscription.objects.filter(account_id__in=world.account_ids, resume_at__gt=after, resume_at__lte=until)
+    return due.order_by("resume_at").values_list("resume_at", flat=True).first()
+
+
+def _ring_resume(world: World) -> list[str]:
+    due = Subscription.objects.filter(account_id__in=world.account_ids, resume_at__lte=world.now)
+    return [f"pauses ended: {resume_due(at=world.now)}"] if due.exists() else []
+
+
+def _find_next_step(world: World, after: datetime, until: datetime) -> datetime | None:
+    steps = SubscriptionSchedule.objects.filter(
+        account_id__in=world.account_ids,
+        status__in=UNFINISHED_SCHEDULES,
+        next_step_at__gt=after,
+        next_step_at__lte=until,
+    )
+    return steps.order_by("next_step_at").values_list("next_step_at", flat=True).first()
+
+
+def _ring_steps(world: World) -> list[str]:
+    """Do the steps that are due; unlike the sweep, a step that is refused stops the story."""
+    done = 0
+    for schedule_id in list_due_schedules(as_of=world.now, org_id=world.org_id):
+        done += len(advance_schedule(schedule_id=schedule_id, at=world.now, actor=world.actor))
+    world.name_scheduled()
+    return [f"schedules: {done} step{'' if done == 1 else 's'}"] if done else []
+
+
+def _find_next_deadline(world: World, after: datetime, until: datetime) -> datetime | None:
+    waiting = Subscription.objects.filter(
+        account_id__in=world.account_ids, incomplete_until__gt=after, incomplete_until__lte=until
+    )
+    return waiting.order_by("incomplete_until").values_list("incomplete_until", flat=True).first()
+
+
+def _ring_deadline(world: World) -> list[str]:
+    late = Subscription.objects.filter(account_id__in=world.account_ids, incomplete_until__lte=world.now)
+    if not late.exists():
+        return []
+    return [f"starts canceled, not paid in time: {cancel_unpaid_starts(at=world.now, actor=world.actor)}"]
+
+
+# In this order at the same instant: money that ends at an instant is gone when the bill of that instant is made, and a
+# phase that begins with a period is the one whose price opens it.
 SCHEDULES: Final[tuple[Schedule, ...]] = (
     Schedule("deposits", _find_next_expiry, _ring_expiry),
     Schedule("credit", _find_next_credit, _ring_credit),
+    Schedule("pauses", _find_next_resume, _ring_resume),
+    Schedule("unpaid starts", _find_next_deadline, _ring_deadline),
+    Schedule("subscription schedules", _find_next_step, _ring_steps),
     Schedule("billing cycle", _find_next_boundary, _ring_cycle),
 )

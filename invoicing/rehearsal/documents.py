@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Prefetch
 
-from accounts.models import LedgerAccount, LedgerKind, Subscription
+from accounts.models import CreditGrant, LedgerAccount, LedgerKind, PaymentMethod, Subscription
+from accounts.queries.credit_grants import first_tag
 from billing_site.kernel.money import format_decimal
 from billing_site.kernel.periods import Period, local_date
 from billing_site.platform.models import Event
@@ -25,6 +26,7 @@ Document = Mapping[str, Any]
 def list_issued(world: World, *, since: datetime | None = None) -> list[Invoice]:
     """Return the story's issued invoices in order of issue, with their lines and what describing them needs."""
     lines = InvoiceLine.objects.select_related("plan_version__plan", "meter", "subscription_item").order_by("position")
+    lines = lines.prefetch_related("splits")
     issued = Invoice.objects.filter(org_id=world.org_id, number__isnull=False)
     if since is not None:
         issued = issued.filter(finalized_at__gte=since)
@@ -47,12 +49,29 @@ def describe_invoice(world: World, invoice: Invoice) -> Document:
         "period": show_period(invoice.period, zone),
         "subtotal": format_decimal(invoice.subtotal, currency),
         "discount": format_decimal(invoice.discount, currency),
+        "discount_name": invoice.discount_name or None,
         "tax": format_decimal(invoice.tax, currency),
         "total": format_decimal(invoice.total, currency),
+        "credit_applied": format_decimal(invoice.credit_applied, currency),
         "due": format_decimal(invoice.amount_due, currency),
+        "amount_due": format_decimal(invoice.amount_due, currency),
         "paid": format_decimal(invoice.amount_paid, currency),
-        "lines": [_describe_line(world, line, zone) for line in invoice.lines.all()],
+        "amount_paid": format_decimal(invoice.amount_paid, currency),
+        "amount_remaining": format_decimal(invoice.amount_remaining, currency),
+        "payment_method": invoice.payment_method or None,
+        "lines": [shown for line in invoice.lines.all() for shown in _describe_lines(world, line, zone)],
     }
+
+
+def _describe_lines(world: World, line: InvoiceLine, zone: ZoneInfo) -> Iterator[Document]:
+    """Describe a line, or its part of each cost center."""
+    shown = _describe_line(world, line, zone)
+    parts = list(line.splits.all())
+    for part in parts:
+        amount = format_decimal(part.amount, line.currency)
+        yield {**shown, "quantity": to_text(part.quantity), "amount": amount, "cost_center": part.code or None}
+    if not parts:
+        yield shown
 
 
 def _describe_line(world: World, line: InvoiceLine, zone: ZoneInfo) -> Document:
@@ -67,6 +86,8 @@ def _describe_line(world: World, line: InvoiceLine, zone: ZoneInfo) -> Document:
         "period": show_period(line.period, zone),
         "quantity": to_text(line.quantity),
         "amount": format_decimal(line.amount, line.currency),
+        "discount": format_decimal(line.discount, line.currency),
+        "cost_center": None,
     }
 
 
@@ -96,6 +117,36 @@ def list_balances(world: World, entries: Iterable[Entry]) -> list[Document]:
     return found
 
 
+def list_grants(world: World) -> list[Document]:
+    """Return the grants of the story's accounts in the order they were given: spent, ended and void ones too."""
+    rows = CreditGrant.objects.filter(account_id__in=world.account_ids).select_related("account").order_by("id")
+    return [_describe_grant(world, row) for row in rows]
+
+
+def _describe_grant(world: World, grant: CreditGrant) -> Document:
+    zone, now = grant.account.zone, world.now
+    if grant.is_voided:
+        status = "void"
+    elif grant.is_ended(now):
+        status = "ended"
+    else:
+        status = "usable" if grant.remaining else "spent"
+    return {
+        "account": world.name_account(grant.account_id),
+        "subscription": world.name_subscription(grant.subscription_id) or None,
+        "name": grant.name or None,
+        "tag": first_tag(grant.tags),
+        "tags": grant.tags or None,
+        "currency": grant.currency,
+        "priority": str(grant.priority),
+        "amount": format_decimal(grant.amount, grant.currency),
+        "remaining": format_decimal(grant.remaining, grant.currency),
+        "effective": show_day(grant.effective_at, zone),
+        "expires": show_day(grant.expires_at, zone),
+        "status": status,
+    }
+
+
 def list_subscriptions(world: World) -> list[Document]:
     """Return the story's subscriptions in the order they were started."""
     rows = Subscription.objects.filter(account_id__in=world.account_ids).order_by("id")
@@ -116,6 +167,22 @@ def _describe_subscription(world: World, row: Subscription) -> Document:
         "next_billing": show_day(row.next_billing_at, zone),
         "ended": show_day(row.ended_at, zone),
     }
+
+
+def list_payment_methods(world: World) -> list[Document]:
+    """Return the payment methods that the story's accounts have or had, in the order they were attached."""
+    rows = PaymentMethod.objects.filter(account_id__in=world.account_ids, attached_at__isnull=False).order_by("id")
+    return [
+        {
+            "method": world.name_payment_method(row.id) or None,
+            "account": world.name_account(row.account_id),
+            "type": row.type,
+            "name": row.name,
+            "status": row.status,
+            "default": "true" if row.is_default else "false",
+        }
+        for row in rows
+    ]
 
 
 def list_event_types(world: World) -> list[str]:

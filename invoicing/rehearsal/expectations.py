@@ -10,7 +10,9 @@ from invoicing.rehearsal.documents import (
     describe_invoice,
     list_balances,
     list_event_types,
+    list_grants,
     list_issued,
+    list_payment_methods,
     list_subscriptions,
 )
 from invoicing.rehearsal.expected import SECTIONS, Entry, Expectation
@@ -67,6 +69,10 @@ def _compare_section(world: World, name: str, entries: Sequence[Entry], exact: b
             actuals = [describe_invoice(world, invoice) for invoice in list_issued(world)]
         case "subscriptions":
             actuals = list_subscriptions(world)
+        case "grants":
+            actuals = list_grants(world)
+        case "payment_methods":
+            actuals = list_payment_methods(world)
         case _:
             actuals = list_balances(world, entries)
     kinds = SECTIONS[name]
@@ -79,6 +85,11 @@ def describe_document(document: Mapping[str, Any]) -> str:
         lines = "; ".join(describe_line(line) for line in document["lines"])
         total = f"{document['total']} {document['currency'].upper()}"
         return f"{document['number']} {document['account']} {document['date']} {total} ({lines})"
+    if "remaining" in document:
+        left = f"{document['remaining']} of {document['amount']} {document['currency'].upper()}"
+        return " ".join(filter(None, (document["account"], document["name"] or document["tags"], left)))
+    if "method" in document:
+        return " ".join(filter(None, (document["account"], document["method"], document["name"])))
     if "status" in document:
         return " ".join(filter(None, (document["account"], document["subscription"], document["plan"])))
     return " ".join(filter(None, (document.get("account") or "unknown account", document.get("currency", "").upper())))

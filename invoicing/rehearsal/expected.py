@@ -27,6 +27,8 @@ LINE: Final[Mapping[str, Kind]] = {
     "period": "period",
     "quantity": "number",
     "amount": "number",
+    "discount": "number",
+    "cost_center": "text",
 }
 INVOICE: Final[Mapping[str, Kind]] = {
     "account": "text",
@@ -39,10 +41,16 @@ INVOICE: Final[Mapping[str, Kind]] = {
     "period": "period",
     "subtotal": "number",
     "discount": "number",
+    "discount_name": "text",
     "tax": "number",
     "total": "number",
+    "credit_applied": "number",
     "due": "number",
+    "amount_due": "number",
     "paid": "number",
+    "amount_paid": "number",
+    "amount_remaining": "number",
+    "payment_method": "text",
     "lines": "lines",
 }
 BALANCE: Final[Mapping[str, Kind]] = {
@@ -52,6 +60,20 @@ BALANCE: Final[Mapping[str, Kind]] = {
     "invoice_credit": "number",
     "credit": "number",
     "receivable": "number",
+}
+GRANT: Final[Mapping[str, Kind]] = {
+    "account": "text",
+    "subscription": "text",
+    "name": "text",
+    "tag": "text",
+    "tags": "text",
+    "currency": "text",
+    "priority": "number",
+    "amount": "number",
+    "remaining": "number",
+    "effective": "day",
+    "expires": "day",
+    "status": "text",
 }
 SUBSCRIPTION: Final[Mapping[str, Kind]] = {
     "subscription": "text",
@@ -65,14 +87,26 @@ SUBSCRIPTION: Final[Mapping[str, Kind]] = {
     "next_billing": "day",
     "ended": "day",
 }
+PAYMENT_METHOD: Final[Mapping[str, Kind]] = {
+    "method": "text",
+    "account": "text",
+    "type": "text",
+    "name": "text",
+    "status": "text",
+    "default": "flag",
+}
 SECTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "invoices": INVOICE,
     "balances": BALANCE,
+    "grants": GRANT,
     "subscriptions": SUBSCRIPTION,
+    "payment_methods": PAYMENT_METHOD,
 }
-NOT_YET: Final = ("credit_notes", "refunds", "grants", "quotas")
+NOT_YET: Final = ("credit_notes", "refunds", "quotas")
 # What says which document is meant, rather than what it is like: pairing looks at these first.
-IDENTITY: Final = frozenset({"account", "subscription", "number", "type", "plan", "meter"})
+IDENTITY: Final = frozenset(
+    {"account", "subscription", "method", "number", "type", "plan", "meter", "name", "tag", "tags"}
+)
 HINTS: Final[Mapping[Kind, str]] = {
     "text": "a word",
     "number": 'a number such as "10.00"',
@@ -177,6 +211,8 @@ def _write_value(node: yaml.Node, kind: Kind, mistakes: Mistakes) -> str | None:
         return None
     text = str(node.value).strip()
     if (kind == "number" and not NUMBER.fullmatch(text)) or (kind == "day" and parse_day(text) is None):
+        return None
+    if kind == "flag" and text not in ("true", "false"):
         return None
     if not text and not is_null(node):
         mistakes.add(line_of(node), "an empty text never matches; write null for nothing")

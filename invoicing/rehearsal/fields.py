@@ -179,6 +179,15 @@ class Fields:
             return None
         return moment.astimezone(UTC)
 
+    def day(self, key: str) -> date | None:
+        """Read a date without a time; None when it is absent."""
+        if self.node_of(key) is None:
+            return None
+        found = parse_day(self.text(key))
+        if found is None:
+            self.report(key, f"`{key}` is a day such as 2024-03-01")
+        return found
+
     def money(self, key: str, currency: str, *, required: bool = False) -> int:
         """
         Read an amount and return minor units.

@@ -1,11 +1,15 @@
-"""`settings`: the policies of a story. Those that a seller carries exist; the others are refused by name."""
+"""`settings`: the policies of a story. Most are its seller's; those of no version yet are refused by name."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
+from accounts.models import Alignment
+from accounts.services.subscriptions import MAX_TRIAL_DAYS
 from billing_site.kernel.countries import is_country
-from invoicing.models import RoundingRule
+from catalog.models import ProrationBasis, ProrationUnit
+from invoicing.models import IntervalChange, PauseCredit, RoundingRule, UnusedTime
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.story import Settings
 
@@ -14,19 +18,34 @@ _PREFIX_LENGTH: Final = 20
 # Policies of the format that no setting of this version carries.
 NOT_YET: Final = frozenset(
     """
-    alignment anchor_change cancel_unused change_when credit_unused denominator interval_change late_usage_periods
-    maximum minimum pause_credit proration proration_behavior tax_rounding trial_days zero_usage
+    anchor_change change_when credit_unused late_usage_periods maximum minimum proration_behavior tax_rounding
+    zero_usage
     """.split()
 )
+# The word of a story, the column of the seller, and its choices.
+_POLICIES: Final[dict[str, tuple[str, Collection[str]]]] = {
+    "rounding": ("rounding", RoundingRule.values),
+    "proration": ("proration_unit", ProrationUnit.values),
+    "denominator": ("proration_basis", ProrationBasis.values),
+    "alignment": ("alignment", Alignment.values),
+    "interval_change": ("interval_change", IntervalChange.values),
+    "pause_credit": ("pause_credit", PauseCredit.values),
+    "cancel_unused": ("cancel_unused", UnusedTime.values),
+}
 
 
 def read_settings(fields: Fields | None) -> Settings:
-    """Read `settings`: `rounding`, and `seller` with what invoices say of who issues them."""
+    """Read `settings`: the policies by name, `trial_days`, and `seller` with what invoices say of who issues them."""
     if fields is None:
         return Settings()
     seller: dict[str, Any] = {}
-    if fields.has("rounding"):
-        seller["rounding"] = fields.choice("rounding", RoundingRule.values)
+    for word, (column, choices) in _POLICIES.items():
+        if fields.has(word):
+            seller[column] = fields.choice(word, choices)
+    gated = fields.flag("payment_gated")
+    if gated is not None:
+        seller["payment_gated"] = gated
+    trial_days = fields.integer("trial_days", least=0, most=MAX_TRIAL_DAYS)
     block = fields.block("seller")
     if block is not None:
         seller |= _read_seller(block)
@@ -35,7 +54,7 @@ def read_settings(fields: Fields | None) -> Settings:
             fields.report(key, f"the setting `{key}` is not available yet")
             fields.node_of(key)
     fields.finish()
-    return Settings(seller, fields.line)
+    return Settings(seller, fields.line, trial_days)
 
 
 def _read_seller(fields: Fields) -> dict[str, Any]:

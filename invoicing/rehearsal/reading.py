@@ -93,6 +93,8 @@ def _read_account(fields: Fields) -> StoryAccount:
     profile.setdefault("name", name.replace("-", " ").replace("_", " ").title() or "Account")
     if fields.has("net_terms_days"):
         profile["net_terms_days"] = fields.integer("net_terms_days", least=0, most=365)
+    if fields.has("split_by_cost_center"):
+        profile["split_by_cost_center"] = bool(fields.flag("split_by_cost_center"))
     if fields.has("metadata"):
         profile["metadata"] = fields.mapping("metadata")
     fields.finish()
@@ -205,6 +207,9 @@ def _check_names(expectation: Expectation | None, scope: Scope, mistakes: Mistak
         if subscription and subscription not in scope.subscriptions:
             hint = suggest(subscription, scope.subscriptions)
             mistakes.add(entry.line, f"no step names a subscription `{subscription}`{hint}")
+        if (method := entry.values.get("method")) and method not in scope.payment_methods:
+            hint = suggest(method, scope.payment_methods)
+            mistakes.add(entry.line, f"no step names a payment method `{method}`{hint}")
 
 
 def _list_entries(expectation: Expectation) -> Iterator[Entry]:

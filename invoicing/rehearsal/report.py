@@ -111,6 +111,8 @@ def _show_documents(documents: Sequence[Document]) -> Iterator[str]:
         if any(_is_not_zero(document[name]) for name in ("discount", "tax")):
             rows += [(name, "", "", str(document[name])) for name in totals]
         rows.append(("total", "", "", f"{document['total']}"))
+        if _is_not_zero(document["credit_applied"]):
+            rows += [("credit applied", "", "", f"-{document['credit_applied']}"), ("due", "", "", document["due"])]
         yield from (f"{line} {document['currency'].upper()}" if last else line for last, line in _mark_last(rows))
 
 

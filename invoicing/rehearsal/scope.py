@@ -1,4 +1,4 @@
-"""What steps may refer to while a story is read: its accounts, and the subscriptions that earlier steps named."""
+"""What steps may refer to while a story is read: its accounts, and what earlier steps named."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Scope:
         self.accounts = accounts
         self.folder = folder
         self.subscriptions: dict[str, str] = {}
+        self.payment_methods: set[str] = set()
 
     def read_account(self, fields: Fields, *, required: bool = True) -> str:
         """Read `account`: the id of an account of the story."""
@@ -61,4 +62,25 @@ class Scope:
             fields.report("as", f"another step starts a subscription `{name}` already")
         if name:
             self.subscriptions[name] = account
+        return name
+
+    def name_payment_method(self, fields: Fields) -> str:
+        """Read `as`: how later steps call the payment method that this one attaches."""
+        name = fields.text("as")
+        if name in self.payment_methods:
+            fields.report("as", f"another step attaches a payment method `{name}` already")
+        if name:
+            self.payment_methods.add(name)
+        return name
+
+    def read_payment_method(self, fields: Fields, key: str) -> str:
+        """Read the name that an earlier step gave to a payment method; empty when the key is absent."""
+        name = fields.text(key)
+        if name and name not in self.payment_methods:
+            fields.report(
+                key,
+                f"no earlier step attaches a payment method `{name}` (with `as: {name}`)"
+                f"{suggest(name, self.payment_methods)}",
+            )
+            return ""
         return name

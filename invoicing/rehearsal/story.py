@@ -48,10 +48,15 @@ class StoryAccount:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The policies of the story: columns of its seller."""
+    """
+    The policies of the story: columns of its seller.
+
+    `trial_days` is how long a trial lasts where neither a step nor a plan says it; None: as the site has it.
+    """
 
     seller: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
+    trial_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from django.db import connection, transaction
 
-from accounts.models import Account, Subscription
+from accounts.models import Account, Subscription, SubscriptionSchedule
 from accounts.services.accounts import create_account
 from accounts.services.test_clocks import advance_test_clock, create_test_clock
 from billing_site.kernel.actors import Actor
@@ -60,6 +60,8 @@ class World:
         self.org_id = f"rehearsal-{uuid.uuid4().hex[:16]}"
         self.accounts: dict[str, uuid.UUID] = {}
         self.subscriptions: dict[str, uuid.UUID] = {}
+        self.schedules: dict[str, uuid.UUID] = {}
+        self.payment_methods: dict[str, uuid.UUID] = {}
         self._clock_id: uuid.UUID | None = None
 
     def set_up(self) -> None:
@@ -111,13 +113,34 @@ class World:
         """
         Return the subscription that a step called `name`, as it is stored now.
 
-        :raises StepRefused: when that step was refused.
+        :raises StepRefused: when that step was refused, or a schedule has not started it yet.
         """
         if name not in self.subscriptions:
-            raise StepRefused(f"There is no subscription `{name}`: the step that was to start it was refused.")
+            raise StepRefused(f"There is no subscription `{name}`: nothing has started it.")
         return Subscription.objects.select_related("plan_version__plan", "account__test_clock").get(
             pk=self.subscriptions[name]
         )
+
+    def name_scheduled(self) -> None:
+        """Give the subscriptions that schedules have started the names that their steps gave them."""
+        for name, schedule_id in self.schedules.items():
+            started = SubscriptionSchedule.objects.values_list("subscription_id", flat=True).get(pk=schedule_id)
+            if started is not None:
+                self.subscriptions[name] = started
+
+    def get_payment_method(self, name: str) -> uuid.UUID:
+        """
+        Return the key of the payment method that a step called `name`.
+
+        :raises StepRefused: when that step was refused.
+        """
+        if name not in self.payment_methods:
+            raise StepRefused(f"There is no payment method `{name}`: the step that was to attach it was refused.")
+        return self.payment_methods[name]
+
+    def name_payment_method(self, method_id: uuid.UUID) -> str:
+        """Return what the story calls a payment method, or nothing."""
+        return next((name for name, pk in self.payment_methods.items() if pk == method_id), "")
 
     def name_subscription(self, subscription_id: uuid.UUID | None) -> str:
         """Return what the story calls a subscription, or nothing."""

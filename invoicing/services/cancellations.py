@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Final
+from typing import Final, get_args
 
 from django.db import transaction
 
-from accounts.models import BILLABLE_STATUSES, Subscription, SubscriptionStatus
-from accounts.queries.snapshots import describe_subscription, find_changes
+from accounts.models import BILLABLE_STATUSES, ProviderType, Subscription, SubscriptionStatus
+from accounts.models.subscription import PENDING_COLUMNS
+from accounts.queries.snapshots import describe_subscription
+from accounts.services.schedules import cancel_schedules_of
+from accounts.terms.cancellations import UnusedTime
 from billing_site.kernel.actors import Actor
-from billing_site.kernel.errors import DomainError, InvalidState, NotFound, ValidationFailed
-from billing_site.platform.services import events
-from invoicing.services.billing import bill_until_end, lock_subscriptions
+from billing_site.kernel.errors import DomainError, InvalidState, ValidationFailed
+from invoicing.services.billing import bill_subscriptions, lock_subscription
+from invoicing.services.endings import emit_ending, end_subscription
+from invoicing.services.schedule_steps import catch_up
 
 CANCELLATION_REASONS: Final = ("low_quality", "too_expensive", "switching_providers", "no_longer_needed", "other")
 
@@ -33,94 +37,78 @@ def cancel_subscription(
     at: datetime,
     actor: Actor,
     at_period_end: bool = True,
+    unused: UnusedTime | None = None,
     reason: str = "",
     comment: str = "",
 ) -> Subscription:
     """
     End a subscription with its running period (or trial), or at once, and return it.
 
-    Whatever was pending is dropped. One that is not billed (paused, unpaid, incomplete) has no period to wait for and
-    ends at once. At once, usage so far is invoiced and fees are not given back. `reason` is one of
-    `CANCELLATION_REASONS`, `comment` the customer's own words; both are kept in the event.
-    :raises InvalidState: if it has ended. :raises ValidationFailed: for an unknown reason.
+    Whatever was pending is dropped, and its schedule is canceled, once what was due of it is done. A subscription that
+    is not billed (paused, unpaid, incomplete) has no period to wait for and ends at once. At once, usage so far is
+    invoiced; the days from today on that were billed in advance are forfeited, or given back on the last invoice
+    (`credit`, `refund`; the seller's choice without `unused`), where a negative total becomes invoice credit. `reason`
+    is one of `CANCELLATION_REASONS`, `comment` the customer's own words; both are kept in the event.
+    :raises InvalidState: if it has ended. :raises ValidationFailed: for an unknown reason or choice.
     """
+    if unused is not None and unused not in get_args(UnusedTime):
+        choices = ", ".join(get_args(UnusedTime))
+        raise ValidationFailed.of("/unused", "choice_unknown", f"{unused!r} is not one of: {choices}.")
     if reason and reason not in CANCELLATION_REASONS:
         choices = ", ".join(CANCELLATION_REASONS)
         raise ValidationFailed.of("/reason", "choice_unknown", f"{reason[:50]!r} is not one of: {choices}.")
-    subscription = _lock(subscription_id)
+    catch_up(subscription_id=subscription_id, at=at, actor=actor)
+    lock_subscription(subscription_id)
+    # What has begun by now was begun with what was pending; only the rest is dropped.
+    subscription = bill_subscriptions(subscription_ids=[subscription_id], as_of=at, actor=actor)[0].subscription
     if subscription.status == SubscriptionStatus.CANCELED:
         raise InvalidState("The subscription has ended.", current_status=subscription.status)
+    cancel_schedules_of({subscription.id: at}, actor=actor, reason="The subscription was canceled.")
     before = describe_subscription(subscription)
     subscription.cancellation_reason = reason
     subscription.canceled_at = at
-    subscription.pending_plan_version = None
+    subscription.drop_pending_change()
+    subscription.revision += 1
     subscription.cancel_at_period_end = at_period_end
     subscription.save(
         update_fields=[
             "cancellation_reason",
             "canceled_at",
-            "pending_plan_version",
+            *PENDING_COLUMNS,
+            "revision",
             "cancel_at_period_end",
             "updated_at",
         ]
     )
     if at_period_end and subscription.status in BILLABLE_STATUSES:
-        _emit("cancel_scheduled", subscription, before, at=at, actor=actor, reason=comment)
+        emit_ending("cancel_scheduled", subscription, before, at=at, actor=actor, reason=comment)
         return subscription
-    return _end(subscription, before, at=at, actor=actor, comment=comment)
-
-
-def _end(
-    subscription: Subscription, before: dict[str, object], *, at: datetime, actor: Actor, comment: str
-) -> Subscription:
-    """End at once: bill what was used, or just end what is not billed at all (paused, unpaid, incomplete)."""
-    ended = bill_until_end(subscription_id=subscription.id, at=at, actor=actor, reason=comment).subscription
-    if ended.status != SubscriptionStatus.CANCELED:
-        ended.status, ended.ended_at, ended.next_billing_at = SubscriptionStatus.CANCELED, at, None
-        ended.save(update_fields=["status", "ended_at", "next_billing_at", "updated_at"])
-        _emit("canceled", ended, before, at=at, actor=actor, reason=comment)
-    return ended
+    return end_subscription(subscription, before, unused=unused, at=at, actor=actor, comment=comment)
 
 
 @transaction.atomic
-def reactivate_subscription(*, subscription_id: uuid.UUID, at: datetime, actor: Actor) -> Subscription:
+def reactivate_subscription(
+    *, subscription_id: uuid.UUID, at: datetime, actor: Actor, reason: str = ""
+) -> Subscription:
     """
     Take back a scheduled cancellation and return the subscription; without one nothing changes. Nothing is charged.
 
-    :raises SubscriptionEnded: if it has ended: a new one can be started.
+    :raises SubscriptionEnded: if it has ended: a new one can be started. :raises InvalidState: for a plan given away.
     """
-    subscription = _lock(subscription_id)
+    subscription = lock_subscription(subscription_id)
     if subscription.status == SubscriptionStatus.CANCELED:
         raise SubscriptionEnded("The subscription has ended; start a new one.")
     if not subscription.cancel_at_period_end:
         return subscription
+    if subscription.provider_type == ProviderType.MANUAL_GRANT:
+        raise InvalidState(
+            "A plan that was given away ends with its time; give it again to extend it.",
+            current_status=subscription.status,
+        )
     before = describe_subscription(subscription)
     subscription.cancel_at_period_end = False
     subscription.canceled_at = None
     subscription.cancellation_reason = ""
     subscription.save(update_fields=["cancel_at_period_end", "canceled_at", "cancellation_reason", "updated_at"])
-    _emit("reactivated", subscription, before, at=at, actor=actor)
+    emit_ending("reactivated", subscription, before, at=at, actor=actor, reason=reason)
     return subscription
-
-
-def _lock(subscription_id: uuid.UUID) -> Subscription:
-    found = lock_subscriptions([subscription_id])
-    if not found:
-        raise NotFound("subscription")
-    return found[0]
-
-
-def _emit(
-    what: str, subscription: Subscription, before: dict[str, object], *, at: datetime, actor: Actor, reason: str = ""
-) -> None:
-    after = describe_subscription(subscription)
-    events.emit(
-        f"subscription.{what}",
-        subject=subscription,
-        account_id=subscription.account_id,
-        at=at,
-        actor=actor,
-        data=after | {"cancellation_reason": subscription.cancellation_reason},
-        previous=find_changes(before, after),
-        reason=reason,
-    )

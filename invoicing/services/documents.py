@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from invoicing.documents import render_invoice_pdf
-from invoicing.models import DocumentKind, Invoice, InvoiceDocument, InvoiceLine
+from invoicing.models import DocumentKind, Invoice, InvoiceCredit, InvoiceDocument, InvoiceLine
 from invoicing.queries.documents import build_invoice_view, get_stored_document, list_missing_documents
 
 __all__ = ["get_invoice_pdf", "list_missing_documents", "store_documents"]
@@ -25,7 +25,8 @@ __all__ = ["get_invoice_pdf", "list_missing_documents", "store_documents"]
 def get_invoice_pdf(invoice: Invoice) -> bytes:
     """Return the PDF: the stored bytes of an issued invoice, made now if missing; a fresh one of a draft."""
     if invoice.number is None:
-        return _render(invoice, list(invoice.lines.order_by("position")))
+        lines = list(invoice.lines.order_by("position").prefetch_related("splits"))
+        return render_invoice_pdf(build_invoice_view(invoice, lines))
     stored = get_stored_document(invoice.id)
     if stored is None:
         store_documents([invoice.id])
@@ -39,15 +40,15 @@ def store_documents(invoice_ids: Sequence[uuid.UUID]) -> int:
     """Render and store the documents of issued invoices that have none yet; returns how many were missing."""
     invoices = list(Invoice.objects.filter(id__in=invoice_ids, number__isnull=False, documents__isnull=True))
     lines: dict[uuid.UUID, list[InvoiceLine]] = defaultdict(list)
-    for line in InvoiceLine.objects.filter(invoice__in=invoices).order_by("position"):
+    for line in InvoiceLine.objects.filter(invoice__in=invoices).order_by("position").prefetch_related("splits"):
         lines[line.invoice_id].append(line)
+    credits: dict[uuid.UUID, list[InvoiceCredit]] = defaultdict(list)
+    for credit in InvoiceCredit.objects.filter(invoice__in=invoices, payment=0).order_by("position"):
+        credits[credit.invoice_id].append(credit)
     for invoice in invoices:
-        _store(invoice, _render(invoice, lines[invoice.id]))
+        view = build_invoice_view(invoice, lines[invoice.id], credits[invoice.id])
+        _store(invoice, render_invoice_pdf(view))
     return len(invoices)
-
-
-def _render(invoice: Invoice, lines: list[InvoiceLine]) -> bytes:
-    return render_invoice_pdf(build_invoice_view(invoice, lines))
 
 
 @transaction.atomic

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accounts.models import Account, Subscription, SubscriptionItem
+from accounts.models import Account, CostCenter, Subscription, SubscriptionDiscount, SubscriptionItem
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.ids import new_uuid
-from billing_site.platform.models.bulk import copy_rows
+from billing_site.platform.models.bulk import copy_rows, update_rows
 from catalog.models import PlanVersion, Price
 from invoicing.calculation.draft import Draft
-from invoicing.models import BillingRun, Invoice, InvoiceLine, Seller
+from invoicing.models import BillingRun, Invoice, InvoiceLine, InvoiceLineSplit, PendingCharge, Seller
 from invoicing.services.sellers import snapshot_seller
 
 
@@ -22,18 +22,26 @@ class PeriodAlreadyInvoiced(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class DraftToWrite:
-    """A draft with the rows it belongs to. `items` holds the subscription's items by id."""
+    """
+    A draft with the rows it belongs to. `items` holds the subscription's items by id.
+
+    `waiting` are the pending charges that the draft takes up, `discount` the one of which it uses a month.
+    """
 
     draft: Draft
     subscription: Subscription
     account: Account
     seller: Seller
     items: Mapping[str, SubscriptionItem]
+    waiting: Sequence[PendingCharge] = ()
+    discount: SubscriptionDiscount | None = None
 
 
 def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> list[tuple[Invoice, list[InvoiceLine]]]:
     """
-    Insert one draft invoice with lines for each draft and return the rows in the same order. Two statements.
+    Insert one draft invoice with lines for each draft and return the rows in the same order.
+
+    Two statements, and one more when lines are split by cost center.
 
     The lines claim their items' periods here: a period billed before raises IntegrityError with the constraint
     `invoice_lines_period_billed_once` or `invoices_period_billed_once`.
@@ -41,7 +49,20 @@ def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> l
     written = [_build(each, run) for each in drafts]
     copy_rows([invoice for invoice, _ in written])
     copy_rows([line for _, lines in written for line in lines])
+    copy_rows([split for each, (_, lines) in zip(drafts, written, strict=True) for split in _build_splits(each, lines)])
+    _take_up(drafts, [invoice for invoice, _ in written])
     return written
+
+
+def _take_up(drafts: Sequence[DraftToWrite], invoices: Sequence[Invoice]) -> None:
+    """Store which invoice has which pending charge."""
+    taken = []
+    for draft, invoice in zip(drafts, invoices, strict=True):
+        for charge in draft.waiting:
+            charge.invoice = invoice
+            taken.append(charge)
+    if taken:
+        update_rows(taken, {"invoice_id": "uuid"})
 
 
 def _build(each: DraftToWrite, run: BillingRun | None) -> tuple[Invoice, list[InvoiceLine]]:
@@ -57,6 +78,8 @@ def _build(each: DraftToWrite, run: BillingRun | None) -> tuple[Invoice, list[In
         currency=draft.facts.currency,
         subtotal=draft.subtotal,
         discount=draft.discount,
+        discount_name=draft.discount_name[:255],
+        subscription_discount=each.discount,
         tax=draft.tax,
         total=draft.total,
         amount_due=draft.amount_due,
@@ -81,6 +104,7 @@ def _build_line(invoice: Invoice, each: DraftToWrite, position: int) -> InvoiceL
         quantity=line.quantity,
         unit_amount=line.unit_amount,
         amount=line.amount,
+        discount=line.discount,
         currency=invoice.currency,
         subscription_item=item,
         price_id=Price.parse_id(line.charge.price.price_id),
@@ -90,6 +114,20 @@ def _build_line(invoice: Invoice, each: DraftToWrite, position: int) -> InvoiceL
         period_end=line.period.end,
         trace=line.trace,
     )
+
+
+def _build_splits(each: DraftToWrite, rows: Sequence[InvoiceLine]) -> Iterator[InvoiceLineSplit]:
+    for row, line in zip(rows, each.draft.lines, strict=True):
+        for position, split in enumerate(line.splits, start=1):
+            yield InvoiceLineSplit(
+                line=row,
+                position=position,
+                cost_center_id=CostCenter.parse_id(split.center.id),
+                code=split.center.code,
+                name=split.center.name,
+                quantity=split.center.quantity,
+                amount=split.amount,
+            )
 
 
 def snapshot_account(account: Account) -> dict[str, Any]:

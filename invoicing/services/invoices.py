@@ -7,18 +7,22 @@ from datetime import datetime
 
 from django.db import transaction
 
-from accounts.models import LedgerEntry
+from accounts.models import LedgerEntry, Subscription
 from accounts.services import ledger
+from accounts.services.account_locks import lock_account
+from accounts.services.discounts import give_month_back
+from accounts.services.stored_money import lock_stored_money
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.platform.services import events
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
+from invoicing.services.crediting import give_back_credits, sum_later_credits
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
 
 
 def lock_invoice(invoice_id: uuid.UUID) -> Invoice:
     """
-    Return the invoice locked for the transaction, with account and seller loaded.
+    Return the invoice locked for the transaction, with account and seller loaded; lock the account before.
 
     :raises NotFound: if there is none.
     """
@@ -33,19 +37,36 @@ def lock_invoice(invoice_id: uuid.UUID) -> Invoice:
     return found
 
 
+def lock_parties(invoice_id: uuid.UUID) -> None:
+    """
+    Lock the account of an invoice, then its subscription, before the invoice itself.
+
+    Everything that moves an account's money holds the first; billing counts months of discounts, and payments change
+    the status, under the second.
+    :raises NotFound: if there is no such invoice.
+    """
+    found = Invoice.objects.filter(id=invoice_id).values_list("account_id", "subscription_id").first()
+    if found is None:
+        raise NotFound("invoice")
+    lock_account(found[0])
+    list(Subscription.objects.select_for_update(no_key=True).filter(pk=found[1]).values_list("pk", flat=True))
+
+
 @transaction.atomic
 def finalize_invoice(
     *, invoice_id: uuid.UUID, at: datetime, actor: Actor, due_days: int | None = None, reason: str = ""
 ) -> Invoice:
     """
-    Number a draft, fix its amounts, post it and make it payable; due 0 is paid at once.
+    Number a draft, let stored money pay, fix its amounts, post it and make it payable; due 0 is paid at once.
 
     :raises InvalidState: if it is not a draft.
     """
+    lock_parties(invoice_id)
     invoice = lock_invoice(invoice_id)
     if invoice.status != InvoiceStatus.DRAFT:
         raise InvalidState("Only a draft can be finalized.", current_status=invoice.status)
-    return issue_invoices([invoice], at=at, actor=actor, due_days=due_days, reason=reason)[0]
+    money = lock_stored_money(account_ids=[invoice.account_id], at=at, actor=actor)
+    return issue_invoices([invoice], at=at, actor=actor, money=money, due_days=due_days, reason=reason)[0]
 
 
 @transaction.atomic
@@ -53,19 +74,26 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
     """
     Cancel a draft or open invoice: its ledger entry is reversed, its periods are free again, its number stays used.
 
-    :raises InvalidState: if it is neither draft nor open, or something was paid on it.
+    Invoice credit, credit grants and prepaid money that paid of it, at issue or later, come back, and a discount gets
+    back the month that the invoice used.
+    :raises InvalidState: if it is neither draft nor open, or something else was paid on it.
     """
+    lock_parties(invoice_id)
     invoice = lock_invoice(invoice_id)
     before = {"status": invoice.status}
-    if not invoice.can_become(InvoiceStatus.VOID) or invoice.amount_paid:
+    if not invoice.can_become(InvoiceStatus.VOID) or invoice.amount_paid > sum_later_credits(invoice):
         raise InvalidState("Only an unpaid draft or open invoice can be voided.", current_status=invoice.status)
     invoice.status, invoice.voided_at, invoice.void_reason = InvoiceStatus.VOID, at, reason
-    invoice.save(update_fields=["status", "voided_at", "void_reason", "updated_at"])
+    invoice.amount_paid = 0
+    invoice.save(update_fields=["status", "voided_at", "void_reason", "amount_paid", "updated_at"])
     # Reversed lines give up their claim, so the period and its usage can be billed again.
     InvoiceLine.objects.filter(invoice=invoice).update(is_reversed=True)
+    give_back_credits(invoice, at=at, actor=actor, reason=reason)
     entry = LedgerEntry.objects.filter(key=f"invoice:{invoice.public_id}").first()
     if entry is not None:
         ledger.reverse_entry(entry=entry, at=at, key=f"void:{invoice.public_id}", description="Invoice voided")
+    if invoice.subscription_discount_id is not None:
+        give_month_back(invoice.subscription_discount_id)
     events.emit(
         "invoice.voided",
         subject=invoice,

@@ -11,17 +11,22 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import connection
 
 from accounts.models import Account, LedgerKind
 from accounts.services import ledger
+from accounts.services.stored_money import StoredMoney
 from billing_site.kernel import jobs
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.periods import local_date
 from billing_site.platform.models.bulk import update_rows
 from billing_site.platform.services import events
+from invoicing.calculation.draft import Draft
 from invoicing.models import Invoice, InvoiceStatus, NumberCounter, Seller
+from invoicing.services.activation import activate_paid
+from invoicing.services.crediting import pay_invoices, store_credits
 
 _ISSUE_COLUMNS: Final[Mapping[str, str]] = {
     "status": "text",
@@ -33,23 +38,40 @@ _ISSUE_COLUMNS: Final[Mapping[str, str]] = {
     "finalized_at": "timestamptz",
     "paid_at": "timestamptz",
     "payment_method": "text",
+    "credit_applied": "bigint",
+    "amount_due": "bigint",
 }
 
 
 def issue_invoices(
-    invoices: Sequence[Invoice], *, at: datetime, actor: Actor, due_days: int | None = None, reason: str = ""
+    invoices: Sequence[Invoice],
+    *,
+    at: datetime,
+    actor: Actor,
+    money: StoredMoney,
+    drafts: Mapping[UUID, Draft] | None = None,
+    due_days: int | None = None,
+    reason: str = "",
 ) -> list[Invoice]:
     """
-    Make drafts into issued invoices: ledger entries, numbers in the given order, events. One transaction, the caller's.
+    Make drafts into issued invoices: paid from stored money, booked, numbered in the given order, told as events.
 
-    Due 0 is paid at once, method `none`. Invoices come with `account` and `seller` loaded; the number of queries does
-    not depend on how many there are.
+    One transaction, the caller's. `money` is what the accounts have, locked before anything else; it pays in the order
+    given. What is due then is 0 or waits for payment; due 0 is paid at once, by `credit`, `balance` or, when there was
+    nothing to pay, `none`, and a subscription that waited for it is active then. `drafts` saves reading the lines.
+    Invoices come with `account` and `seller` loaded, and their subscriptions locked; the number of queries does not
+    depend on how many there are.
     """
     if not invoices:
         return []
-    ledger.post_entries([entry for invoice in invoices if (entry := _ledger_entry(invoice, at)) is not None])
+    payments = pay_invoices(invoices, money=money, at=at, drafts=drafts or {})
+    entries = [entry for invoice in invoices if (entry := _ledger_entry(invoice, at)) is not None]
+    parts = money.write_payments(list(payments.values()), along=entries, actor=actor)
+    store_credits([invoice for invoice in invoices if invoice.id in payments], parts, at=at)
     for invoice in invoices:
-        _set_issue_columns(invoice, at=at, due_days=due_days)
+        payment = payments.get(invoice.id)
+        method = "none" if payment is None else payment.payment.settlement.method
+        _set_issue_columns(invoice, at=at, due_days=due_days, method=method)
     _assign_numbers(invoices)
     update_rows(invoices, _ISSUE_COLUMNS)
     events.emit_many(
@@ -67,6 +89,7 @@ def issue_invoices(
             for invoice in invoices
         ]
     )
+    activate_paid(invoices, at=at, actor=actor)
     for start in range(0, len(invoices), 200):
         jobs.enqueue(
             "invoicing.store_invoice_documents",
@@ -82,7 +105,11 @@ def snapshot_invoice(invoice: Invoice) -> dict[str, Any]:
         "number": invoice.number_text or None,
         "status": invoice.status,
         "currency": invoice.currency,
+        "subtotal": invoice.subtotal,
+        "discount": invoice.discount,
+        "discount_name": invoice.discount_name or None,
         "total": invoice.total,
+        "credit_applied": invoice.credit_applied,
         "amount_due": invoice.amount_due,
         "period_start": invoice.period_start,
         "period_end": invoice.period_end,
@@ -114,7 +141,7 @@ def _ledger_entry(invoice: Invoice, at: datetime) -> ledger.NewEntry | None:
     )
 
 
-def _set_issue_columns(invoice: Invoice, *, at: datetime, due_days: int | None) -> None:
+def _set_issue_columns(invoice: Invoice, *, at: datetime, due_days: int | None, method: str) -> None:
     account: Account = invoice.account
     terms = next(days for days in (due_days, account.net_terms_days, invoice.seller.due_days) if days is not None)
     issued: date = local_date(at, account.zone)
@@ -123,7 +150,7 @@ def _set_issue_columns(invoice: Invoice, *, at: datetime, due_days: int | None) 
     invoice.due_date = issued + timedelta(days=terms)
     invoice.series = invoice.seller.invoice_prefix
     if invoice.amount_due == 0:
-        invoice.status, invoice.paid_at, invoice.payment_method = InvoiceStatus.PAID, at, "none"
+        invoice.status, invoice.paid_at, invoice.payment_method = InvoiceStatus.PAID, at, method
     else:
         invoice.status = InvoiceStatus.OPEN
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from accounts.models import SubscriptionItem
 from accounts.queries.plan_items import PlanItems
 from billing_site.platform.models.bulk import copy_rows, update_rows
 from invoicing.queries.billables import Billables
@@ -24,8 +25,18 @@ def store_items(taken_over: Iterable[PlanItems], drafts: Sequence[DraftToWrite],
             if item._state.adding and item.id not in added:
                 added[item.id] = item
                 billables.items.setdefault(item.subscription_id, []).append(item)
-    copy_rows(list(added.values()))
-    update_rows([item for planned in changes for item in planned.repriced], {"price_id": "uuid"})
-    update_rows([item for planned in changes for item in planned.ended], {"ended_at": "timestamptz"})
-    for item in added.values():
+    store_changed_items(changes, added.values())
+
+
+def store_changed_items(changes: Sequence[PlanItems], added: Iterable[SubscriptionItem]) -> None:
+    """Store `added` items, and those that the changes repriced, ended or settled. At most three statements."""
+    new = list(added)
+    # What ends makes room for what takes its place.
+    update_rows(
+        [item for planned in changes for item in (*planned.ended, *planned.settled)],
+        {"ended_at": "timestamptz", "unbilled_from": "timestamptz"},
+    )
+    update_rows([item for planned in changes for item in planned.repriced], {"price_id": "uuid", "quantity": "integer"})
+    copy_rows(new)
+    for item in new:
         item._state.adding = False

@@ -37,6 +37,7 @@ from invoicing.queries.plan_moves import (
     require_movable,
     select_subscriptions,
 )
+from invoicing.queries.policies import get_sellers
 from invoicing.services.runs import RequestKeyReused
 
 logger = logging.getLogger(__name__)
@@ -233,7 +234,8 @@ def _work_chunk(move: PlanMove, target: Target, at: datetime, actor: Actor, size
         .filter(id__in=[row.subscription_id for row in rows])
         .order_by("id")
     }
-    items = load_billables(list(subscriptions.values())).items
+    sellers = get_sellers({each.account.org_id for each in subscriptions.values()})
+    items = load_billables(list(subscriptions.values()), sellers=sellers).items
     planned: list[PlanItems] = []
     changes: list[events.NewEvent] = []
     for row in rows:
@@ -249,6 +251,8 @@ def _work_chunk(move: PlanMove, target: Target, at: datetime, actor: Actor, size
             row.status, row.error_code, row.error_detail = MoveOutcome.FAILED, error.code, error.detail
             continue
         if move.timing == MoveTiming.NOW:
+            for item in found.added:
+                item.started_at = subscription.current_period_start  # the running period is rated anew
             subscription.plan_version, subscription.pending_plan_version = move.to_version, None
             planned.append(found)
         else:

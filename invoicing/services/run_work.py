@@ -26,6 +26,7 @@ from invoicing.models.run import UNFINISHED_RUNS
 from invoicing.services.billing import BilledSubscription, bill_subscriptions
 from invoicing.services.drafting import PeriodAlreadyInvoiced
 from invoicing.services.runs import finish_run
+from invoicing.services.schedule_steps import sweep_due_schedules
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ _OUTCOME_COLUMNS: Final = {
     "last_invoice_id": "uuid",
     "attempts": "integer",
     "finished_at": "timestamptz",
+    "error_code": "text",
+    "error_detail": "text",
 }
 _RETRIES = 3
 _SERIALIZATION_FAILURES = ("40001", "40P01")
@@ -44,11 +47,13 @@ def work_run(*, run_id: uuid.UUID, actor: Actor) -> BillingRun:
     """
     Work on a run until no row can be claimed, then finish it if nothing is left anywhere, and return it.
 
-    Any number of processes may do this at the same time. Losing the database raises; the sweep comes back.
+    Steps of schedules that are due come first, because billing waits for them. Any number of processes may do this at
+    the same time. Losing the database raises; the sweep comes back.
     """
     run = BillingRun.objects.get(id=run_id)
     if run.status not in UNFINISHED_RUNS:
         return run
+    sweep_due_schedules(at=run.as_of, org_id=run.org_id, account_id=run.account_id, limit=None, actor=actor)
     while _work_chunk(run, actor, settings.BILLING_RUN_CHUNK_SIZE):
         pass
     return finish_run(run_id=run.id, actor=actor)
@@ -110,6 +115,10 @@ def _set_outcome(row: RunOutcome, billed: BilledSubscription) -> None:
     row.invoice_count = len(billed.invoices)
     row.last_invoice = billed.invoices[-1] if billed.invoices else None
     row.status = OutcomeStatus.ISSUED if billed.invoices else OutcomeStatus.NOTHING_TO_BILL
+    if billed.is_waiting:
+        row.status = OutcomeStatus.FAILED
+        row.error_code = "schedule_step_refused"
+        row.error_detail = "A step of its schedule comes first and was refused; the schedule tells why."
 
 
 def _record_failure(outcome_id: uuid.UUID, error: Exception) -> None:

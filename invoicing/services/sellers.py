@@ -27,7 +27,17 @@ _SNAPSHOT: Final = (
     "tax_id",
     "footer",
 )
-_EDITABLE: Final = frozenset({*_SNAPSHOT, "invoice_prefix", "due_days", "rounding"})
+# The settings with a few words to choose from.
+_POLICIES: Final = (
+    "rounding",
+    "proration_unit",
+    "proration_basis",
+    "alignment",
+    "interval_change",
+    "pause_credit",
+    "cancel_unused",
+)
+_EDITABLE: Final = frozenset({*_SNAPSHOT, "invoice_prefix", "due_days", "payment_gated", *_POLICIES})
 
 
 def ensure_sellers(org_ids: Iterable[str]) -> dict[str, Seller]:
@@ -60,9 +70,11 @@ def snapshot_seller(seller: Seller) -> dict[str, str]:
 @transaction.atomic
 def update_seller(*, seller_id: uuid.UUID, changes: Mapping[str, Any], at: datetime, actor: Actor) -> Seller:
     """
-    Change what later invoices say of the seller; issued ones keep their snapshot.
+    Change what later invoices say of the seller, and the policies they follow; issued ones keep their snapshot.
 
-    :raises ValidationFailed: for a column that is not the seller's to change, or an empty name or prefix.
+    A new policy holds for what begins, changes or ends from now on: a running subscription keeps the alignment it has.
+    :raises ValidationFailed: for a column that is not the seller's to change, an empty name or prefix, or a policy
+        that there is not.
     """
     seller = Seller.objects.select_for_update().get(id=seller_id)
     if unknown := sorted(changes.keys() - _EDITABLE):
@@ -70,6 +82,9 @@ def update_seller(*, seller_id: uuid.UUID, changes: Mapping[str, Any], at: datet
     for name in ("name", "invoice_prefix"):
         if name in changes and not str(changes[name]).strip():
             raise ValidationFailed.of(f"/{name}", "required", "This cannot be empty.")
+    for name in _POLICIES:
+        if name in changes:
+            _check_policy(name, changes[name])
     before = {name: getattr(seller, name) for name in changes}
     for name, value in changes.items():
         setattr(seller, name, value)
@@ -84,3 +99,9 @@ def update_seller(*, seller_id: uuid.UUID, changes: Mapping[str, Any], at: datet
         previous=before,
     )
     return seller
+
+
+def _check_policy(name: str, value: object) -> None:
+    known = [choice for choice, _ in getattr(Seller._meta.get_field(name), "choices", None) or ()]
+    if value not in known:
+        raise ValidationFailed.of(f"/{name}", "choice_unknown", f"{value!r:.60} is not one of: {', '.join(known)}.")

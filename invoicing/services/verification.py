@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from django.db.models import Sum
+
 from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.calculation.facts import InvoiceFacts
-from invoicing.models import Invoice, InvoiceLine
+from invoicing.models import Invoice, InvoiceCredit, InvoiceLine
 from metering.queries.measuring import MeasureRequest, measure_usage
 
 
@@ -47,12 +49,12 @@ def verify_invoice(invoice: Invoice, *, check_usage: bool = False) -> Verificati
     With `check_usage` the quantities are read again from the usage store; more usage than billed is reported as late
     usage, less is a difference. An unreadable trace is a difference, not an exception.
     """
-    lines = list(InvoiceLine.objects.filter(invoice=invoice).order_by("position"))
+    lines = list(InvoiceLine.objects.filter(invoice=invoice).order_by("position").prefetch_related("splits"))
     try:
         draft = draft_invoice(InvoiceFacts.from_dict(invoice.trace))
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         return Verification(invoice, [Difference("trace", "unreadable", str(error))])
-    differences = [*_compare_document(invoice, draft), *_compare_lines(lines, draft)]
+    differences = [*_compare_document(invoice, draft), *_compare_lines(lines, draft), *_compare_credits(invoice)]
     late: list[str] = []
     if check_usage:
         missing, late = _compare_usage(lines, draft)
@@ -66,6 +68,7 @@ def _compare_document(invoice: Invoice, draft: Draft) -> Iterator[Difference]:
         "boundary": (invoice.boundary, draft.facts.boundary),
         "subtotal": (invoice.subtotal, draft.subtotal),
         "discount": (invoice.discount, draft.discount),
+        "discount name": (invoice.discount_name, draft.discount_name[:255]),
         "tax": (invoice.tax, draft.tax),
         "total": (invoice.total, draft.total),
         "amount_due": (invoice.amount_due, draft.amount_due - invoice.credit_applied),
@@ -74,6 +77,13 @@ def _compare_document(invoice: Invoice, draft: Draft) -> Iterator[Difference]:
     for name, (stored, computed) in pairs.items():
         if stored != computed:
             yield Difference(name, str(stored), str(computed))
+
+
+def _compare_credits(invoice: Invoice) -> Iterator[Difference]:
+    """What stored money paid at issue is what is kept of each source."""
+    paid = InvoiceCredit.objects.filter(invoice=invoice, payment=0).aggregate(total=Sum("amount"))["total"] or 0
+    if paid != invoice.credit_applied:
+        yield Difference("credit applied", str(invoice.credit_applied), str(paid))
 
 
 def _compare_lines(lines: list[InvoiceLine], draft: Draft) -> Iterator[Difference]:
@@ -92,8 +102,14 @@ def _line_values(row: InvoiceLine, line: DraftLine) -> Iterator[tuple[str, objec
     yield "quantity", row.quantity, line.quantity
     yield "unit amount", row.unit_amount, line.unit_amount
     yield "amount", row.amount, line.amount
+    yield "discount", row.discount, line.discount
     yield "period", row.period, line.period
     yield "trace", row.trace, line.trace
+    yield (
+        "splits",
+        [(split.code, split.name, split.quantity, split.amount) for split in row.splits.all()],
+        [(split.center.code, split.center.name, split.center.quantity, split.amount) for split in line.splits],
+    )
 
 
 def _compare_usage(lines: list[InvoiceLine], draft: Draft) -> tuple[list[Difference], list[str]]:

@@ -1,14 +1,23 @@
 """Celery tasks of invoicing; imported here so that the worker finds them."""
 
 from invoicing.tasks.documents import store_invoice_documents, sweep_invoice_documents
+from invoicing.tasks.incomplete import cancel_unpaid_starts
+from invoicing.tasks.pauses import resume_due_subscriptions
+from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods
 from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
 from invoicing.tasks.runs import run_billing_cycle, sweep_billing_runs, work_billing_run
+from invoicing.tasks.schedules import advance_schedules
 
 __all__ = [
+    "advance_schedules",
+    "cancel_unpaid_starts",
+    "release_payment_method",
+    "resume_due_subscriptions",
     "run_billing_cycle",
     "store_invoice_documents",
     "sweep_billing_runs",
     "sweep_invoice_documents",
+    "sweep_payment_methods",
     "sweep_plan_moves",
     "work_billing_run",
     "work_plan_move",

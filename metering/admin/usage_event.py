@@ -32,6 +32,7 @@ from metering.models import UsageEvent
 from metering.queries.usage import UsageSummary, summarize_usage
 
 ACCOUNT_FILTER: Final = "account__id__exact"
+CENTER_FILTER: Final = "cost_center__id__exact"
 
 
 class EventTimeFilter(RangeDateTimeFilter):
@@ -63,15 +64,16 @@ class UsageEventAdmin(BackOfficeAdmin):
     empty_title = "No usage yet"
     empty_text = "Your application sends events to the API, and a CSV file can be imported with the command line."
     list_before_template = "metering/usage_summary.html"
-    list_display = ("event_time", "account_link", "meter_link", "counted", "unit", "resource_id", "key", "arrived")
+    list_display = ("event_time", "account_link", "meter_link", "counted", "unit", "center_link", "key", "arrived")
     list_display_links = ("event_time",)
     list_filter = (
         ("account", AutocompleteSelectFilter),
         ("meter", RelatedDropdownFilter),
+        ("cost_center", AutocompleteSelectFilter),
         ("timestamp", EventTimeFilter),
     )
     list_filter_submit = True
-    list_select_related = ("account", "meter")
+    list_select_related = ("account", "meter", "cost_center")
     sortable_by = ()
     search_fields = ("=idempotency_key",)
     search_help_text = "An idempotency key, an id such as evu_…, or an account's id or external id"
@@ -82,8 +84,10 @@ class UsageEventAdmin(BackOfficeAdmin):
                 "fields": (
                     ("account_link", "meter_link"),
                     ("counted", "unit"),
+                    "center_link",
                     ("event_time", "arrived"),
                     ("idempotency_key", "public_id"),
+                    ("charged",),
                 )
             },
         ),
@@ -96,6 +100,7 @@ class UsageEventAdmin(BackOfficeAdmin):
     arrived = timestamp_display("recorded_at", description="Recorded")
     account_link = link_display("account", description="Account")
     meter_link = link_display("meter", description="Meter")
+    center_link = link_display("cost_center", description="Cost center")
     counted = quantity_display("value", description="Quantity")
     shown_dimensions = json_display("dimensions", description="Dimensions")
     shown_metadata = json_display("metadata", description="Metadata")
@@ -109,8 +114,8 @@ class UsageEventAdmin(BackOfficeAdmin):
         return format_html('<span title="{}">{}</span>', event.idempotency_key, event.idempotency_key[:24])
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """Newest event first within an account, which has an index for it; else newest recorded first."""
-        return ("-timestamp", "-id") if _get_account_key(request) else ("-id",)
+        """Newest event first within an account or cost center, which have an index for it; else newest recorded."""
+        return ("-timestamp", "-id") if _get_account_key(request) or request.GET.get(CENTER_FILTER) else ("-id",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[UsageEvent], search_term: str

@@ -44,7 +44,7 @@ class UsageEventInput(Struct, kw_only=True):
     resource_type: str | None = None
     actor_id: Annotated[str | None, Meta(description="Person inside the account.")] = None
     user_id: Annotated[str | None, Meta(description="Another word for actor_id here.")] = None
-    cost_center: Annotated[str | None, Meta(description="Id or code.")] = None
+    cost_center: Annotated[str | None, Meta(description="Id or code; metadata.cost_center is read too.")] = None
     timestamp: Annotated[Instant | None, Meta(description="Default now; at most 5 minutes ahead.")] = None
     idempotency_key: Annotated[str | None, Meta(description="Counts once per account and meter.")] = None
     metadata: Annotated[FreeForm | str | None, Meta(description="An object, or JSON text holding one.")] = None

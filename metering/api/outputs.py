@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django.http import HttpResponse
 from msgspec import Meta, Struct
 from rest_framework.request import Request
 
+from accounts.models import CostCenter
 from billing_site.api.dialect import CAMEL_MEDIA_TYPE, CamelCaseRenderer
 from billing_site.api.fields import format_plain
 from billing_site.kernel.ids import encode_id
@@ -82,6 +84,7 @@ def render_recorded(recorded: Sequence[RecordedUsage]) -> list[UsageRecord]:
         if entry.meter.id not in known:
             known[entry.meter.id] = entry.meter.public_id
     prefix = UsageEvent.id_prefix
+    name_center = lru_cache(_name_center)
     return [
         UsageRecord(
             id=encode_id(prefix, row.id),
@@ -93,7 +96,7 @@ def render_recorded(recorded: Sequence[RecordedUsage]) -> list[UsageRecord]:
             resource_id=row.resource_id or None,
             resource_type=row.resource_type or None,
             actor_id=row.actor_id or None,
-            cost_center_id=None,
+            cost_center_id=name_center(row.cost_center_id),
             idempotency_key=row.idempotency_key,
             metadata=row.metadata,
             timestamp=row.timestamp,
@@ -116,13 +119,17 @@ def render_stored(event: UsageEvent, *, account_id: str) -> UsageRecord:
         resource_id=event.resource_id or None,
         resource_type=event.resource_type or None,
         actor_id=event.actor_id or None,
-        cost_center_id=None,
+        cost_center_id=_name_center(event.cost_center_id),
         idempotency_key=event.idempotency_key,
         metadata=event.metadata,
         timestamp=event.timestamp,
         recorded_at=event.recorded_at,
         status="created",
     )
+
+
+def _name_center(center_id: UUID | None) -> str | None:
+    return None if center_id is None else encode_id(CostCenter.id_prefix, center_id)
 
 
 def render_statuses(recorded: Sequence[RecordedUsage]) -> MeterEventResult:

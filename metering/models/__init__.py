@@ -1,5 +1,6 @@
 """Tables of usage."""
 
+from metering.models.charge_client import ChargeClient
 from metering.models.usage_event import UsageEvent
 
-__all__ = ["UsageEvent"]
+__all__ = ["ChargeClient", "UsageEvent"]

@@ -1,7 +1,8 @@
 """
 Measuring usage for prices: each price says how much it must know, and gets no more.
 
-Most need one number. A dimensional price needs it per set of dimension values, a price per event the events.
+Most need one number. A dimensional price needs it per set of dimension values, a price per event the events. What was
+charged when it happened is no part of any of them.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def measure_usage(requests: Sequence[MeasureRequest]) -> list[MeasuredUsage]:
 
 def _measure_plain(requests: Sequence[MeasureRequest], indexes: Sequence[int]) -> Iterable[tuple[int, MeasuredUsage]]:
     asked = {
-        index: QuantityRequest(requests[index].account_id, requests[index].meter_id, requests[index].period)
+        index: QuantityRequest(
+            requests[index].account_id, requests[index].meter_id, requests[index].period, to_bill=True
+        )
         for index in indexes
     }
     quantities = sum_quantities(list(dict.fromkeys(asked.values()))) if asked else {}

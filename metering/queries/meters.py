@@ -12,6 +12,8 @@ from catalog.models import Meter
 from catalog.queries.meters import MeterNotFound
 
 DEFAULT_ORG: Final = "default"
+# What calls with a known price are counted on. Only events of this meter are ever charged when they happen.
+CHARGED_METER: Final = "api-usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +112,13 @@ def list_meters(*, org_id: str) -> list[Meter]:
     return list(Meter.objects.filter(org_id__in={org_id, DEFAULT_ORG}).order_by("event_name", "id"))
 
 
-__all__ = ["METRIC_TYPES", "MeterBook", "MeterNotFound", "ResolvedMeter", "get_meter", "list_meters", "load_meters"]
+__all__ = [
+    "CHARGED_METER",
+    "METRIC_TYPES",
+    "MeterBook",
+    "MeterNotFound",
+    "ResolvedMeter",
+    "get_meter",
+    "list_meters",
+    "load_meters",
+]

@@ -19,7 +19,7 @@ from catalog.pricing.terms import PriceTerms
 from catalog.pricing.usage import Usage
 from catalog.queries.prices import get_price_terms
 from metering.queries.measuring import MeasureRequest, measure_usage
-from metering.queries.meters import get_meter, list_meters
+from metering.queries.meters import CHARGED_METER, get_meter, list_meters
 from metering.queries.periods import choose_period, get_default_period, list_running_subscriptions
 from metering.rating import rate_usage
 from metering.stores import BucketQuantity, Quantity, QuantityRequest, sum_buckets, sum_over_accounts, sum_quantities
@@ -107,7 +107,7 @@ def list_usage_prices(subscriptions: Sequence[Subscription], *, currency: str) -
     Of two subscriptions that price one meter the older one's. Subscriptions come with `account` and `plan_version.plan`
     loaded. A fixed number of queries.
     """
-    own = [each for each in subscriptions if each.currency == currency]
+    own = [each for each in subscriptions if each.currency == currency and each.is_billed_here]
     if not own:
         return {}
     items: dict[UUID, list[SubscriptionItem]] = defaultdict(list)
@@ -162,9 +162,17 @@ def _rate_used(
     prices: Mapping[UUID, PriceTerms],
     quantities: Mapping[UUID, Quantity],
 ) -> dict[UUID, int]:
-    """Return what each priced meter costs, minimum included. A meter without a price costs nothing and still shows."""
+    """
+    Return what each priced meter costs, minimum included. A meter without a price costs nothing and still shows.
+
+    What was charged when it happened shows in the quantity and costs nothing here.
+    """
     usage = {meter.id: Usage(quantities[meter.id].quantity) for meter in meters}
-    closer = [meter for meter in meters if prices[meter.id].needs_events or prices[meter.id].options.variants]
+    closer = [
+        meter
+        for meter in meters
+        if prices[meter.id].needs_events or prices[meter.id].options.variants or meter.event_name == CHARGED_METER
+    ]
     requests = [MeasureRequest(account.id, meter.id, period, prices[meter.id]) for meter in closer]
     usage |= {meter.id: found.usage for meter, found in zip(closer, measure_usage(requests), strict=True)}
     rated = {meter.id: rate_usage(price=prices[meter.id], usage=usage[meter.id]) for meter in meters}

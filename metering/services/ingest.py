@@ -1,7 +1,8 @@
 """
 Recording usage: check everything, write all of it or nothing, count each key once per account and meter.
 
-Usage is never refused for quota or balance: the work has happened. Source: contract chapter Meters and usage.
+Usage is never refused for quota or balance: the work has happened. Source: contract chapters Meters and usage, Cost
+centers.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
 
 import msgspec
 from django.db import transaction
 
-from accounts.models import Account
+from accounts.models import Account, CostCenter
+from accounts.queries.cost_centers import CostCenterBook, load_named_centers
+from accounts.services.cost_centers import hold_cost_centers
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import FieldError, ValidationFailed
 from billing_site.kernel.ids import new_uuid
@@ -33,6 +37,7 @@ MAX_OBJECT_BYTES: Final = 16_384
 _MAX_WHOLE_DIGITS: Final = 26  # numeric(38, 12)
 _ZERO: Final = Decimal(0)
 _LIMIT: Final = Decimal(10) ** _MAX_WHOLE_DIGITS
+NO_SUCH_CENTER: Final = "The account has no such cost center."
 _LENGTHS: Final = {"idempotency_key": 255, "resource_id": 255, "resource_type": 100, "actor_id": 255}
 
 
@@ -42,7 +47,8 @@ class NewUsageEvent(NamedTuple):
 
     `meter` is an event name, metric type, service name or meter id. `quantity` is in `unit`, or in the meter's unit
     when that is empty. `timestamp` defaults to the account's present; without `idempotency_key` the event is counted
-    whenever it is sent. The account comes with `test_clock` loaded.
+    whenever it is sent. `cost_center` is the id or code of one of the account's centers; empty, the one that metadata
+    names as `cost_center`. The account comes with `test_clock` loaded.
     """
 
     account: Account
@@ -56,6 +62,11 @@ class NewUsageEvent(NamedTuple):
     actor_id: str = ""
     dimensions: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
+    cost_center: str = ""
+
+
+UnknownCenters = Literal["refuse", "keep"]
+"""What becomes of an event whose center the account does not have, or has retired: refused, or kept without one."""
 
 
 class RecordedUsage(NamedTuple):
@@ -67,24 +78,27 @@ class RecordedUsage(NamedTuple):
     created: bool
 
 
-def record_usage_events(*, events: Sequence[NewUsageEvent], at: datetime, actor: Actor) -> list[RecordedUsage]:
+def record_usage_events(
+    *, events: Sequence[NewUsageEvent], at: datetime, actor: Actor, unknown_centers: UnknownCenters = "refuse"
+) -> list[RecordedUsage]:
     """
     Record all events, or none of them, and return what each came to, in order.
 
     A key that the account and meter already have changes nothing and returns the stored event; of the same key twice
-    in `events` the first counts.
+    in `events` the first counts. Centers that are named cannot be removed before the events are stored.
     :raises ValidationFailed: with every wrong field of every event, as `/events/<index>/<field>`.
     :raises MeterNotFound: when nothing else is wrong than meters that do not exist.
     """
-    rows, meters, findings = _check_events(events, at)
+    rows, meters, findings = _check_events(events, at, unknown_centers)
     if findings:
         raise _refuse(findings, len(events))
     # Of the same key twice, later events stand for the first.
     first: dict[Claim, int] = {}
     for index, row in enumerate(rows):
         first.setdefault(row.claim, index)
-    unique = rows if len(first) == len(rows) else [rows[index] for index in first.values()]
     with transaction.atomic():
+        rows = _hold_centers(rows, events, unknown_centers)
+        unique = rows if len(first) == len(rows) else [rows[index] for index in first.values()]
         inserted = insert_events(unique)
         known = find_events([row.claim for row, new in zip(unique, inserted, strict=True) if not new])
     logger.debug("usage recorded by %s: %d new of %d", actor, sum(inserted), len(events))
@@ -101,14 +115,19 @@ def record_usage_events(*, events: Sequence[NewUsageEvent], at: datetime, actor:
 
 
 def find_event_errors(*, events: Sequence[NewUsageEvent], at: datetime) -> list[FieldError]:
-    """Return everything wrong with `events`, as `/events/<index>/<field>`, without recording any. One query."""
-    return _check_events(events, at)[2]
+    """
+    Return everything wrong with `events`, as `/events/<index>/<field>`, without recording any.
+
+    One query, and one more when events name cost centers.
+    """
+    return _check_events(events, at, "refuse")[2]
 
 
 def _check_events(
-    events: Sequence[NewUsageEvent], at: datetime
+    events: Sequence[NewUsageEvent], at: datetime, unknown_centers: UnknownCenters
 ) -> tuple[list[EventRow], list[Meter], list[FieldError]]:
     """Return the rows to write and their meters, and what is wrong; only without the latter are the rows complete."""
+    centers = _Centers(events)
     book = load_meters(org_ids={event.account.org_id for event in events}, references={event.meter for event in events})
     resolved: dict[tuple[str, str], ResolvedMeter | None] = {}
     rows: list[EventRow] = []
@@ -121,11 +140,14 @@ def _check_events(
         found = resolved[name]
         present = event.account.clock_time or at
         wrong = [] if _is_plainly_right(event, present) else _find_wrong_fields(event, present)
+        center, finding = centers.find(event) if centers.named else (None, None)
+        if finding is not None and unknown_centers == "refuse":
+            wrong.append(finding)
         if found is None:
             wrong.append(("meter", "meter_not_found", f"There is no meter {event.meter[:100]!r}."))
         elif not wrong:
             try:
-                rows.append(_make_row(event, found, present))
+                rows.append(_make_row(event, found, present, center))
                 meters.append(found.meter)
             except UnitNotConvertible as error:
                 wrong.append(("unit", "unit_not_convertible", f"{error}."))
@@ -133,6 +155,61 @@ def _check_events(
                 wrong.append(("quantity", "out_of_range", "The quantity is too large."))
         findings += [FieldError(f"/events/{index}/{field}", code, detail) for field, code, detail in wrong]
     return rows, meters, findings
+
+
+class _Centers:
+    """The cost centers that events name: looked up together, each name once."""
+
+    def __init__(self, events: Sequence[NewUsageEvent]) -> None:
+        self.named: dict[UUID, set[str]] = {}
+        for event in events:
+            if event.cost_center or event.metadata:
+                name = _name_center(event)
+                if isinstance(name, str) and name:
+                    self.named.setdefault(event.account.id, set()).add(name)
+                elif name is not None:
+                    self.named.setdefault(event.account.id, set())
+        self._book: CostCenterBook = load_named_centers({key: names for key, names in self.named.items() if names})
+        self._found: dict[tuple[UUID, str], CostCenter | None] = {}
+
+    def find(self, event: NewUsageEvent) -> tuple[UUID | None, tuple[str, str, str] | None]:
+        """Return the center an event counts on, or (field, code, detail) of why the one it names does not do."""
+        name = _name_center(event)
+        if not name:
+            return None, None
+        field = "cost_center" if event.cost_center else "metadata/cost_center"
+        if not isinstance(name, str):
+            return None, (field, "unknown_cost_center", "A cost center is named by the text of its id or code.")
+        key = (event.account.id, name)
+        if key not in self._found:
+            self._found[key] = self._book.get(*key)
+        center = self._found[key]
+        if center is None:
+            return None, (field, "unknown_cost_center", NO_SUCH_CENTER)
+        if not center.is_active:
+            return None, (field, "inactive_cost_center", f"The cost center {center.code!r} is not active.")
+        return center.pk, None
+
+
+def _name_center(event: NewUsageEvent) -> Any:
+    """Return what the event names as its center: its field, else its metadata; None or nothing for none."""
+    return event.cost_center or event.metadata.get("cost_center")
+
+
+def _hold_centers(
+    rows: list[EventRow], events: Sequence[NewUsageEvent], unknown_centers: UnknownCenters
+) -> list[EventRow]:
+    """Keep the named centers until the events are stored; one that was removed meanwhile is unknown after all."""
+    named = {row.cost_center_id for row in rows if row.cost_center_id is not None}
+    gone = named - hold_cost_centers(named) if named else None
+    if not gone:
+        return rows
+    if unknown_centers == "refuse":
+        detail = "A cost center was removed while its usage arrived."
+        found = next(index for index, row in enumerate(rows) if row.cost_center_id in gone)
+        field = "cost_center" if events[found].cost_center else "metadata/cost_center"
+        raise ValidationFailed(detail, errors=[FieldError(f"/events/{found}/{field}", "unknown_cost_center", detail)])
+    return [row._replace(cost_center_id=None) if row.cost_center_id in gone else row for row in rows]
 
 
 def _refuse(findings: list[FieldError], total: int) -> ValidationFailed | MeterNotFound:
@@ -161,7 +238,7 @@ def _is_plainly_right(event: NewUsageEvent, present: datetime) -> bool:
 
 
 def _is_small(content: dict[str, Any]) -> bool:
-    return "cost_center" not in content and len(msgspec.json.encode(content)) <= MAX_OBJECT_BYTES
+    return len(msgspec.json.encode(content)) <= MAX_OBJECT_BYTES
 
 
 def _find_wrong_fields(event: NewUsageEvent, present: datetime) -> list[tuple[str, str, str]]:
@@ -189,13 +266,10 @@ def _find_wrong_fields(event: NewUsageEvent, present: datetime) -> list[tuple[st
         content = getattr(event, field)
         if content and len(msgspec.json.encode(content)) > MAX_OBJECT_BYTES:
             wrong.append((field, "too_large", f"Keep it under {MAX_OBJECT_BYTES:,} bytes of JSON."))
-    # Cost centers are named by accounts that have some; no account has one that matches.
-    if "cost_center" in event.metadata:
-        wrong.append(("metadata/cost_center", "unknown_cost_center", "The account has no such cost center."))
     return wrong
 
 
-def _make_row(event: NewUsageEvent, found: ResolvedMeter, present: datetime) -> EventRow:
+def _make_row(event: NewUsageEvent, found: ResolvedMeter, present: datetime, center: UUID | None) -> EventRow:
     unit = event.unit or found.implied_unit
     quantity = event.quantity
     if unit and unit != found.meter.unit:
@@ -215,6 +289,7 @@ def _make_row(event: NewUsageEvent, found: ResolvedMeter, present: datetime) -> 
         event.actor_id,
         event.dimensions,
         event.metadata,
+        center,
     )
 
 

@@ -4,7 +4,17 @@ Where usage events live. Every read and write of them goes through this package,
 Nothing here prices, converts or refuses: callers hand over checked rows.
 """
 
-from metering.stores.events import Claim, EventRow, StoredEvent, find_events, insert_events, list_events
+from metering.stores.centers import CenterQuantity, CenterRequest, sum_centers
+from metering.stores.charge_clients import delete_clients_before, insert_client
+from metering.stores.events import (
+    Claim,
+    EventRow,
+    StoredEvent,
+    find_events,
+    insert_charged_event,
+    insert_events,
+    list_events,
+)
 from metering.stores.groups import GroupRequest, QuantityGroup, StreamedEvent, stream_events, sum_groups
 from metering.stores.quantities import (
     Bucket,
@@ -20,6 +30,8 @@ from metering.stores.quantities import (
 __all__ = [
     "Bucket",
     "BucketQuantity",
+    "CenterQuantity",
+    "CenterRequest",
     "Claim",
     "EventRow",
     "GroupRequest",
@@ -29,11 +41,15 @@ __all__ = [
     "QuantityRequest",
     "StoredEvent",
     "StreamedEvent",
+    "delete_clients_before",
     "find_events",
+    "insert_charged_event",
+    "insert_client",
     "insert_events",
     "list_events",
     "stream_events",
     "sum_buckets",
+    "sum_centers",
     "sum_groups",
     "sum_over_accounts",
     "sum_quantities",

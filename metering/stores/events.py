@@ -35,6 +35,7 @@ class EventRow(NamedTuple):
     actor_id: str = ""
     dimensions: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
+    cost_center_id: UUID | None = None
 
     @property
     def claim(self) -> Claim:
@@ -52,7 +53,7 @@ INSERT = f"""
     INSERT INTO usage_events ({_COLUMNS})
     SELECT * FROM unnest(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::numeric[], %s::timestamptz[], %s::timestamptz[],
-        %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::jsonb[]
+        %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::jsonb[], %s::uuid[]
     )
     ON CONFLICT (account_id, meter_id, idempotency_key) DO NOTHING
 """  # noqa: S608 - column names of the class above
@@ -88,13 +89,23 @@ def insert_events(rows: Sequence[EventRow]) -> list[bool]:
     return [row.id in inserted for row in rows]
 
 
+def insert_charged_event(row: EventRow) -> None:
+    """
+    Write an event whose price was charged when it happened, so that no invoice bills it.
+
+    :raises IntegrityError: if its key is taken.
+    """
+    UsageEvent(**row._asdict(), charged=True).save(force_insert=True)
+
+
 def write_columns(rows: Sequence[EventRow]) -> list[str]:
     """
     Return the rows as one array literal per column.
 
     Written by hand: adapting each value on its own costs more than PostgreSQL's insert.
     """
-    ids, accounts, meters, keys, values, timestamps, recorded, *texts, dimensions, metadata = zip(*rows, strict=True)
+    ids, accounts, meters, keys, values, timestamps, recorded, *more = zip(*rows, strict=True)
+    *texts, dimensions, metadata, centers = more
     return [
         _write_uuids(ids),
         _write_uuids(accounts),
@@ -106,6 +117,7 @@ def write_columns(rows: Sequence[EventRow]) -> list[str]:
         *map(_write_texts, texts),
         _write_texts(list(map(_as_json, dimensions))),
         _write_texts(list(map(_as_json, metadata))),
+        _write_optional_uuids(centers),
     ]
 
 
@@ -113,6 +125,10 @@ def _write_uuids(values: Iterable[UUID]) -> str:
     # Accounts and meters repeat: most values are the same object as the one before.
     known: dict[UUID, str] = {}
     return f"{{{','.join([known.get(value) or known.setdefault(value, value.hex) for value in values])}}}"
+
+
+def _write_optional_uuids(values: Sequence[UUID | None]) -> str:
+    return f"{{{','.join(['NULL' if value is None else value.hex for value in values])}}}"
 
 
 def _write_instants(values: Iterable[datetime]) -> str:
@@ -138,7 +154,8 @@ def find_events(claims: Iterable[Claim]) -> dict[Claim, StoredEvent]:
         with connection.cursor() as cursor:
             cursor.execute(" UNION ALL ".join([_FIND] * len(chunk)), [value for group in chunk for value in group])
             for values in cursor.fetchall():
-                row = EventRow._make([*values[:-2], _from_json(values[-2]), _from_json(values[-1])])
+                *plain, dimensions, metadata, center = values
+                row = EventRow._make([*plain, _from_json(dimensions), _from_json(metadata), center])
                 found[row.claim] = row
     return found
 
@@ -149,6 +166,7 @@ def list_events(
     meter_ids: Sequence[UUID] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    cost_center_id: UUID | None = None,
 ) -> QuerySet[UsageEvent]:
     """Return the raw events of an account with `start <= timestamp < end`, newest first, meters joined."""
     events = UsageEvent.objects.filter(account_id=account_id)
@@ -158,6 +176,8 @@ def list_events(
         events = events.filter(timestamp__gte=start)
     if end is not None:
         events = events.filter(timestamp__lt=end)
+    if cost_center_id is not None:
+        events = events.filter(cost_center_id=cost_center_id)
     return events.select_related("meter").order_by("-timestamp", "-id")
 
 

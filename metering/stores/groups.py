@@ -1,4 +1,8 @@
-"""Usage behind a quantity: by the dimensions a price names, and event by event where a price asks for it."""
+"""
+Usage to bill behind a quantity: by the dimensions a price names, and event by event where a price asks for it.
+
+What was charged when it happened is left out.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +74,7 @@ _GROUPS: Final = f"""
                max(e.recorded_at) AS last_recorded_at
         FROM usage_events e
         WHERE e.account_id = r.account_id AND e.meter_id = r.meter_id
-          AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at
+          AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at AND NOT e.charged
         GROUP BY 1
     ) g
     ORDER BY r.position, g.dimension_values
@@ -79,7 +83,7 @@ _EVENTS: Final = f"""
     SELECT r.position, e.value, e.metadata ->> 'unit_amount', {_VALUES}, e.recorded_at
     FROM ({_REQUESTS}) r
     JOIN usage_events e ON e.account_id = r.account_id AND e.meter_id = r.meter_id
-        AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at
+        AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at AND NOT e.charged
     ORDER BY r.position, e.timestamp, e.id
 """  # noqa: S608 - constants of this module
 

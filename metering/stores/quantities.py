@@ -19,11 +19,16 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class QuantityRequest:
-    """How much of a meter an account used in a half-open period."""
+    """
+    How much of a meter an account used in a half-open period.
+
+    With `to_bill`, without what was charged when it happened.
+    """
 
     account_id: UUID
     meter_id: UUID
     period: Period
+    to_bill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,9 @@ class MeterTotal:
 # "unique" counts who acted, else what was acted on; an event that names neither counts nothing.
 _SUM_QUANTITIES = """
     WITH requests AS MATERIALIZED (
-        SELECT r.position, r.account_id, r.meter_id, r.starts_at, r.ends_at, m.aggregation
-        FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[])
-            AS r (position, account_id, meter_id, starts_at, ends_at)
+        SELECT r.position, r.account_id, r.meter_id, r.starts_at, r.ends_at, r.to_bill, m.aggregation
+        FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::bool[])
+            AS r (position, account_id, meter_id, starts_at, ends_at, to_bill)
         JOIN meters m ON m.id = r.meter_id
     )
     SELECT r.position,
@@ -76,7 +81,7 @@ _SUM_QUANTITIES = """
                max(timestamp) AS last_event_at, max(recorded_at) AS last_recorded_at
         FROM usage_events
         WHERE account_id = r.account_id AND meter_id = r.meter_id
-          AND timestamp >= r.starts_at AND timestamp < r.ends_at
+          AND timestamp >= r.starts_at AND timestamp < r.ends_at AND NOT (charged AND r.to_bill)
     ) e
     WHERE r.aggregation IN ('sum', 'count', 'max') AND e.events > 0
     UNION ALL
@@ -85,14 +90,14 @@ _SUM_QUANTITIES = """
     CROSS JOIN LATERAL (
         SELECT value FROM usage_events
         WHERE account_id = r.account_id AND meter_id = r.meter_id
-          AND timestamp >= r.starts_at AND timestamp < r.ends_at
+          AND timestamp >= r.starts_at AND timestamp < r.ends_at AND NOT (charged AND r.to_bill)
         ORDER BY timestamp DESC, id DESC LIMIT 1
     ) newest
     CROSS JOIN LATERAL (
         SELECT count(*) AS events, max(timestamp) AS last_event_at, max(recorded_at) AS last_recorded_at
         FROM usage_events
         WHERE account_id = r.account_id AND meter_id = r.meter_id
-          AND timestamp >= r.starts_at AND timestamp < r.ends_at
+          AND timestamp >= r.starts_at AND timestamp < r.ends_at AND NOT (charged AND r.to_bill)
     ) e
     WHERE r.aggregation = 'last'
     UNION ALL
@@ -103,12 +108,12 @@ _SUM_QUANTITIES = """
                count(*) AS events, max(timestamp) AS last_event_at, max(recorded_at) AS last_recorded_at
         FROM usage_events
         WHERE account_id = r.account_id AND meter_id = r.meter_id
-          AND timestamp >= r.starts_at AND timestamp < r.ends_at
+          AND timestamp >= r.starts_at AND timestamp < r.ends_at AND NOT (charged AND r.to_bill)
     ) e
     WHERE r.aggregation = 'unique' AND e.events > 0
 """
 
-_AGGREGATED = """
+AGGREGATED = """
     CASE m.aggregation
         WHEN 'count' THEN count(*)
         WHEN 'max' THEN max(e.value)
@@ -121,7 +126,7 @@ _AGGREGATED = """
 """
 
 _SUM_BUCKETS = f"""
-    SELECT e.meter_id, date_trunc(%s, e.timestamp, 'UTC') AS starts_at, {_AGGREGATED}, count(*)
+    SELECT e.meter_id, date_trunc(%s, e.timestamp, 'UTC') AS starts_at, {AGGREGATED}, count(*)
     FROM usage_events e JOIN meters m ON m.id = e.meter_id
     WHERE e.account_id = %s AND e.meter_id = ANY(%s::uuid[]) AND e.timestamp >= %s AND e.timestamp < %s
     GROUP BY e.meter_id, m.aggregation, starts_at
@@ -129,7 +134,7 @@ _SUM_BUCKETS = f"""
 """  # noqa: S608 - a constant of this module
 
 _SUM_OVER_ACCOUNTS = f"""
-    SELECT {_AGGREGATED}, count(*)
+    SELECT {AGGREGATED}, count(*)
     FROM usage_events e JOIN meters m ON m.id = e.meter_id
     WHERE e.meter_id = %s AND e.timestamp >= %s AND e.timestamp < %s
       AND (%s::text IS NULL OR e.account_id IN (SELECT id FROM accounts WHERE org_id = %s))
@@ -156,6 +161,7 @@ def sum_quantities(requests: Sequence[QuantityRequest]) -> dict[QuantityRequest,
                 [request.meter_id for request in requests],
                 [request.period.start for request in requests],
                 [request.period.end for request in requests],
+                [request.to_bill for request in requests],
             ],
         )
         for position, quantity, events, last_event_at, last_recorded_at in cursor.fetchall():

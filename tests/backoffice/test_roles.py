@@ -1,11 +1,20 @@
-"""The four roles and what they hold."""
+"""The five roles and what they hold."""
 
 from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import Group, Permission
 
-from billing_site.backoffice.roles import ADMIN, BILLING, FINANCE_LEAD, ROLES, VIEWER, is_granted, sync_roles
+from billing_site.backoffice.roles import (
+    ADMIN,
+    BILLING,
+    FINANCE_LEAD,
+    ROLES,
+    SUPPORT,
+    VIEWER,
+    is_granted,
+    sync_roles,
+)
 
 
 def held(role: str) -> set[str]:
@@ -27,6 +36,15 @@ class TestGroups:
     def test_each_role_holds_more_than_the_one_before(self) -> None:
         sync_roles()
         assert held(VIEWER) < held(BILLING) <= held(FINANCE_LEAD) < held(ADMIN)
+        assert held(VIEWER) < held(SUPPORT) < held(FINANCE_LEAD)
+
+    def test_support_gives_credit_and_those_who_bill_do_not(self) -> None:
+        sync_roles()
+        credit = {"accounts.adjust_credit", "accounts.grant_credit"}
+        assert credit <= held(SUPPORT)
+        assert not credit & held(BILLING)
+        assert not {"accounts.deposit_money", "accounts.grant_subscription", "platform.decide_approval"} & held(SUPPORT)
+        assert not [name for name in held(SUPPORT) if "approve" in name]
 
     def test_only_an_admin_manages_people(self) -> None:
         sync_roles()
@@ -45,6 +63,14 @@ class TestMatrix:
         ("permission", "first"),
         [
             ("invoicing.view_invoice", VIEWER),
+            ("accounts.change_subscription", BILLING),
+            ("accounts.start_subscription", BILLING),
+            ("accounts.adjust_credit", FINANCE_LEAD),
+            ("accounts.change_account", BILLING),
+            ("accounts.deposit_money", FINANCE_LEAD),
+            ("accounts.grant_discount", FINANCE_LEAD),
+            ("accounts.grant_subscription", FINANCE_LEAD),
+            ("accounts.cancel_creditgrant", FINANCE_LEAD),
             ("catalog.change_catalogdraft", BILLING),
             ("invoicing.run_billing", BILLING),
             ("catalog.submit_catalogdraft", BILLING),

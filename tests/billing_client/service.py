@@ -74,6 +74,32 @@ SUBSCRIPTION: dict[str, Any] = {
     "current_period_end": "2023-12-01T00:00:00Z",
     "cancel_at_period_end": True,
 }
+STATUS: dict[str, Any] = {
+    "account_id": "acc_1",
+    "status": "active",
+    "provider": "stripe",
+    "plan_id": "llm-pro",
+    "features": ["llm:proxy", "llm:batch"],
+    "usage": [
+        {
+            "feature": "llm:proxy",
+            "meter_event_name": "llm_tokens",
+            "window": "month",
+            "used": "1000000",
+            "limit": "1000000",
+            "remaining": "0",
+            "exceeded": True,
+            "upgrade_plan_id": "whale",
+        }
+    ],
+    "setup_required": False,
+    "upgrade_required": True,
+    "next_action": "upgrade_plan",
+    "recommended_plan": "whale",
+    "has_payment_method": True,
+    "credit_balance": 2000,
+    "tier": "pro",
+}
 PLANS: list[dict[str, Any]] = [
     {
         "id": "llm-pro",
@@ -152,6 +178,7 @@ class Service:
         self.catalog: dict[str, Any] | None = None
         self.subscription: dict[str, Any] | None = SUBSCRIPTION
         self.cycle: dict[str, Any] = {"run_id": "run_1", "processed": 0, "remaining": 0, "results": []}
+        self.status: dict[str, Any] = dict(STATUS)
         self.summary: dict[str, Any] = {"account_id": "acc_1", "period": {}, "metrics": [], "total_cost": 0}
         self._failures: list[tuple[str, Reply]] = []
         self._lock = threading.Lock()
@@ -192,6 +219,8 @@ class Service:
             ("GET", f"{base}/tenants/(.+)/subscription", self._current_subscription),
             ("POST", f"{base}/subscriptions", self._create_subscription),
             ("POST", f"{base}/subscriptions/sub_1/(cancel|reactivate)", self._end_subscription),
+            ("POST", f"{base}/subscriptions/sub_1/change-plan", self._change_plan),
+            ("POST", f"{base}/subscriptions/sub_1/(pause|resume)", self._pause),
             ("GET", f"{base}/invoices", self._list_invoices),
             ("GET", f"{base}/invoices/[^/]+", self._get_invoice),
             (
@@ -207,6 +236,8 @@ class Service:
             ("POST", f"{base}/accounts", lambda request: Reply(201, {"id": "acc_2", **request.data})),
             ("POST", f"{base}/deposit", self._deposit),
             ("POST", f"{base}/cycle/(run|run-user|run-all)", lambda _: Reply(200, self.cycle)),
+            ("GET", f"{base}/status", lambda _: Reply(200, self.status)),
+            ("GET", "/api/internal/billing/accounts/[^/]+/status", lambda _: Reply(200, self.status)),
             ("GET", f"{base}/balance/all", self._balances),
             ("GET", f"{base}/transactions", self._transactions),
             ("GET", "/api/internal/billing/catalog", self._get_catalog),
@@ -251,6 +282,38 @@ class Service:
         if self.subscription is None:
             return problem(404, "subscription_not_found", "No running subscription.")
         return Reply(200, self.subscription)
+
+    def _change_plan(self, request: Request) -> Reply:
+        """`max` is dearer than what runs, `free` is cheaper, other plans are not known."""
+        plan = request.data["plan_id"]
+        if plan not in {"max", "free"}:
+            return problem(404, "plan_not_found", f"The catalog has no plan {plan!r}.")
+        waits = request.data.get("effective") == "period_end"
+        changed = {"pending_plan_id": plan} if waits else {"plan_id": plan, "plan": {"id": plan, "name": plan}}
+        if not request.data.get("preview"):
+            return Reply(200, {**SUBSCRIPTION, "cancel_at_period_end": False, **changed})
+        line = {
+            "type": "proration",
+            "description": f"{plan} · remaining time",
+            "period_start": "2023-11-16T00:00:00Z",
+            "period_end": "2023-12-01T00:00:00Z",
+            "quantity": "1",
+            "amount": 2500 if plan == "max" else -2500,
+            "share": "15/30 days",
+        }
+        preview = {
+            "direction": "upgrade" if plan == "max" else "downgrade",
+            "when": "period_end" if waits else "immediate",
+            "effective_at": "2023-12-01T00:00:00Z" if waits else "2023-11-16T00:00:00Z",
+            "lines": [] if waits else [line],
+            "total": 0 if waits else line["amount"],
+            "amount_due": 2500 if plan == "max" else 0,
+            "currency": "eur",
+        }
+        return Reply(200, {**SUBSCRIPTION, **changed, "preview": preview})
+
+    def _pause(self, request: Request) -> Reply:
+        return Reply(200, {**SUBSCRIPTION, "status": "paused" if request.path.endswith("pause") else "active"})
 
     def _end_subscription(self, request: Request) -> Reply:
         if request.path.endswith("reactivate"):

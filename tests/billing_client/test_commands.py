@@ -412,6 +412,7 @@ class TestDoctor:
                 "token lifetime",
                 "token accepted",
                 "scopes",
+                "provider",
             ),
             "ok",
         )

@@ -30,6 +30,7 @@ def test_credit_is_given_approved_spent_and_voided(
     asking, deciding = open_window(theme=theme), open_window(theme=theme)
     asking.sign_in("finance_lead-person")
     asking.go(reverse("admin:accounts_account_change", args=[account.pk]))
+    asking.page.click("text=Money")
     asking.page.click("text=Grant credit")
     for name, value in {
         "amount": "250.00",

@@ -105,7 +105,6 @@ def see_account(visitor: Any) -> None:
     assert visitor.page.input_value("input[name=name]") == account.name
     for expected in ("Subscriptions", "Balances", "500.00", "subscription.created"):
         assert expected in visitor.text()
-    visitor.take("account", height=1600)
 
 
 def see_audit_trail(visitor: Any) -> None:

@@ -21,6 +21,7 @@ from accounts.services.starter_credit import StarterCreditAlreadyGranted, grant_
 from accounts.terms.burning import Charge
 from billing_site.kernel.periods import Interval
 from tests.factories.accounts import ACTOR, AT, make_account
+from tests.factories.payment_methods import make_payment_method
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)
@@ -105,10 +106,11 @@ def test_renewal_expiry_and_spending_meet_without_harm() -> None:
 
 def test_the_starter_credit_is_given_once() -> None:
     account = make_account()
+    make_payment_method(account)
 
     def claim() -> str:
         try:
-            grant_starter_credit(account=account, at=AT, actor=ACTOR, is_verified=True, trigger="claim")
+            grant_starter_credit(account=account, at=AT, actor=ACTOR, trigger="claim")
         except StarterCreditAlreadyGranted as refusal:
             return refusal.code
         return "given"

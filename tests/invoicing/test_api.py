@@ -10,6 +10,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import LedgerAccount, Member
+from accounts.services.adjustments import adjust_invoice_credit
+from accounts.services.credit_grants import grant_credit
+from accounts.services.deposits import deposit
 from billing_site.kernel.ids import new_uuid
 from billing_site.platform.models import Event
 from invoicing.models import BillingRun, Invoice, InvoiceDocument
@@ -170,6 +173,27 @@ class TestVoiding:
         assert set(LedgerAccount.objects.values_list("balance", flat=True)) == {0}
         event = Event.objects.get(type="invoice.voided")
         assert (event.actor_id, event.reason, event.previous_data) == ("svc", "wrong plan", {"status": "open"})
+
+    def test_gives_back_what_stored_money_paid(self, client: BillingClient, invoice: Invoice) -> None:
+        account = invoice.account
+        grant_credit(account=account, amount=300, currency="usd", at=world.NOVEMBER, actor=world.TESTER, name="Welcome")
+        deposit(account=account, amount=200, currency="usd", at=world.NOVEMBER, actor=world.TESTER)
+        adjust_invoice_credit(
+            account=account, amount=100, currency="usd", at=world.NOVEMBER, actor=world.TESTER, description="sorry"
+        )
+        world.run_cycle(as_of=world.DECEMBER)
+        issued = Invoice.objects.latest("id")
+        body = client.get(f"{INVOICES}/{issued.public_id}").json()
+        assert (body["credit_applied"], body["amount_due"]) == (600, issued.total - 600)
+        assert [(part["source"], part["description"], part["amount"]) for part in body["credits"]] == [
+            ("invoice_credit", "Invoice credit", 100),
+            ("grant", "Welcome", 300),
+            ("balance", "Prepaid balance", 200),
+        ]
+        body = client.post(f"{INVOICES}/{issued.public_id}/void", {}).json()
+        assert (body["status"], body["amount_remaining"]) == ("void", 0)
+        stored = LedgerAccount.objects.filter(kind__in=["invoice_credit", "credit_grants", "prepaid"])
+        assert sorted(stored.values_list("balance", flat=True)) == [-300, -200, -100]
 
     def test_is_refused_the_second_time(self, client: BillingClient, invoice: Invoice) -> None:
         client.post(f"{INVOICES}/{invoice.public_id}/void", {})

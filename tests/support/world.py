@@ -10,6 +10,7 @@ from typing import Any
 from accounts.models import Account, Subscription
 from accounts.services.accounts import create_account
 from billing_site.kernel.actors import Actor
+from billing_site.kernel.ids import new_uuid
 from catalog.services.publishing import publish_document
 from invoicing.models import BillingRun, Invoice
 from invoicing.services.run_work import work_run
@@ -91,3 +92,15 @@ def run_cycle(*, as_of: datetime, org_id: str = "default", **options: Any) -> Bi
 def list_invoices() -> list[Invoice]:
     """Return all invoices, oldest first."""
     return list(Invoice.objects.order_by("id").prefetch_related("lines"))
+
+
+def copy_as_draft(invoice: Invoice, *, over_nothing: bool = False) -> Invoice:
+    """Return a stored draft of what an issued invoice was before, or of one over nothing; it settles no boundary."""
+    draft = Invoice.objects.get(pk=invoice.pk)
+    draft.pk, draft.status, draft.boundary = new_uuid(), "draft", None
+    draft.number = draft.finalized_at = draft.issue_date = draft.due_date = None
+    draft.number_text = draft.series = ""
+    if over_nothing:
+        draft.subtotal = draft.total = draft.amount_due = 0
+    draft.save(force_insert=True)
+    return draft

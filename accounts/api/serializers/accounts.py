@@ -39,6 +39,9 @@ class ProfileInput(StrictSerializer):
         max_length=64,
         help_text="IANA zone whose midnights bound periods; UTC unless given, fixed while a subscription runs in it.",
     )
+    split_by_cost_center = serializers.BooleanField(
+        required=False, help_text="Invoices show usage lines in parts, one for each cost center. Default false."
+    )
     metadata = MetadataField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +106,7 @@ class AccountSerializer(serializers.Serializer[Account]):
         required=False,
         help_text="The caller's own role; absent for internal callers.",
     )
+    split_by_cost_center = serializers.BooleanField()
     metadata = MetadataField()
     created_at = TimestampField()
     updated_at = TimestampField()

@@ -51,7 +51,7 @@ class CancellationViewSet(BillingViewSet):
     scopes = {"cancel": WRITE, "reactivate": WRITE}
     problems = {
         "cancel": [AccountForbidden, NotFound, InvalidState],
-        "reactivate": [AccountForbidden, NotFound, SubscriptionEnded],
+        "reactivate": [AccountForbidden, NotFound, InvalidState, SubscriptionEnded],
     }
     operation_ids = {"cancel": "subscription_cancel", "reactivate": "subscription_reactivate"}
 
@@ -64,14 +64,14 @@ class CancellationViewSet(BillingViewSet):
         cancel_subscription(
             subscription_id=found.pk, at=clock.now(found.account), actor=self.actor, **body.validated_data
         )
-        return answer_subscription(found.pk)
+        return answer_subscription(found.pk, internal=self.principal.is_internal)
 
     @extend_schema(request=None, responses=SubscriptionSerializer)
     def reactivate(self, request: Request, subscription_id: str) -> Response:
         """Take back a scheduled cancellation; nothing is charged."""
         found = self._find(subscription_id)
         reactivate_subscription(subscription_id=found.pk, at=clock.now(found.account), actor=self.actor)
-        return answer_subscription(found.pk)
+        return answer_subscription(found.pk, internal=self.principal.is_internal)
 
     def _find(self, subscription_id: str) -> Subscription:
         return find_subscription(self.principal, subscription_id, write=True)

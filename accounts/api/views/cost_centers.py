@@ -9,6 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.serializers.cost_centers import (
+    AllocationQuery,
+    CostAllocationSerializer,
     CostCenterCreateInput,
     CostCenterQuery,
     CostCenterReplaceInput,
@@ -37,8 +39,10 @@ from billing_site.kernel.errors import (
     DomainError,
     InvalidState,
     NotFound,
+    PeriodNotValid,
     ValidationFailed,
 )
+from invoicing.queries.allocation import allocate_costs, choose_allocation_period
 
 _WRITE = both("billing:cost-center:write")
 
@@ -54,6 +58,7 @@ class CostCenterViewSet(BillingViewSet):
         "retrieve": BOTH_READ,
         "update": _WRITE,
         "destroy": _WRITE,
+        "allocation": BOTH_READ,
     }
     problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {
         "create": [
@@ -64,6 +69,7 @@ class CostCenterViewSet(BillingViewSet):
         "retrieve": [NotFound],
         "update": [AccountForbidden, NotFound, CostCenterCodeTaken, CurrencyUnsupported],
         "destroy": [AccountForbidden, NotFound, CostCenterInUse],
+        "allocation": [AccountForbidden, NotFound, PeriodNotValid],
     }
     operation_ids = {
         "create": "cost_center_create",
@@ -71,6 +77,7 @@ class CostCenterViewSet(BillingViewSet):
         "retrieve": "cost_center_get",
         "update": "cost_center_update",
         "destroy": "cost_center_delete",
+        "allocation": "cost_center_allocation",
     }
 
     @extend_schema(request=CostCenterCreateInput, responses={201: CostCenterSerializer})
@@ -120,3 +127,17 @@ class CostCenterViewSet(BillingViewSet):
         center = get_cost_center(self.principal, cost_center_id, write=True)
         delete_cost_center(center_id=center.pk, at=clock.now(center.account), actor=self.actor)
         return Response({"id": center.public_id, "deleted": True})
+
+    @extend_schema(parameters=[AllocationQuery], responses=CostAllocationSerializer)
+    def allocation(self, request: Request, account_id: str) -> Response:
+        """
+        Cost per cost center over a period.
+
+        Usage counts when it happened, as billing rates it, before discounts and tax; fees and what names no center are
+        unallocated. The period defaults to the running billing period, else the calendar month.
+        """
+        account = resolve_account(self.principal, account_id)
+        query = query_serializer(AllocationQuery, request)
+        at = clock.now(account)
+        period = choose_allocation_period(account, start=query.get("start"), end=query.get("end"), at=at)
+        return Response(CostAllocationSerializer(allocate_costs(account=account, period=period, at=at)).data)

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.serializers.payment_methods import PaymentMethodSerializer
 from accounts.api.serializers.portal import (
     PortalInvoiceSerializer,
     PortalOverviewQuery,
@@ -13,8 +14,10 @@ from accounts.api.serializers.portal import (
     PortalQuery,
     PortalSubscriptionSerializer,
 )
-from accounts.models import Account, Subscription
+from accounts.api.views.payment_methods import DefaultFirstPages
+from accounts.models import Account, PaymentMethod, Subscription
 from accounts.queries.access import resolve_account
+from accounts.queries.payment_methods import list_attached
 from accounts.queries.portal import get_overview
 from billing_site.api.params import account_reference, query_serializer
 from billing_site.api.permissions import BOTH_READ
@@ -25,6 +28,24 @@ from invoicing.models import InvoiceStatus
 from invoicing.queries.invoices import visible_invoices
 
 _PROBLEMS = (AccountForbidden, AccountRequired, NotFound)
+
+
+class PortalPaymentMethodView(BillingViewSet):
+    """The methods of a portal's account."""
+
+    queryset = PaymentMethod.objects.none()
+    serializer_class = PaymentMethodSerializer
+    pagination_class = DefaultFirstPages
+    scopes = {"list": BOTH_READ}
+    problems = {"list": [*_PROBLEMS]}
+    operation_ids = {"list": "portal_payment_methods"}
+
+    @extend_schema(parameters=[PortalQuery], responses=list_of(PaymentMethodSerializer))
+    def list(self, request: Request) -> Response:
+        """Payment methods for the portal, the default first, then the newest."""
+        account = resolve_account(self.principal, account_reference(request))
+        methods = list_attached().filter(account=account)
+        return self.page(methods, PaymentMethodSerializer, is_internal=self.principal.is_internal)
 
 
 class PortalViewSet(BillingViewSet):

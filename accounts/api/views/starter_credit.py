@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -45,13 +44,6 @@ class StarterCreditView(BillingAPIView):
         body = StarterCreditInput(data=request.data)
         body.is_valid(raise_exception=True)
         account = resolve_account(self.principal, account_reference(request), write=True)
-        entry = grant_starter_credit(
-            account=account,
-            at=clock.now(account),
-            actor=self.actor,
-            # No payment method is kept here, so where one is asked for nobody has it.
-            is_verified=not settings.BILLING_STARTER_CREDIT_NEEDS_METHOD,
-            trigger="claim",
-        )
+        entry = grant_starter_credit(account=account, at=clock.now(account), actor=self.actor, trigger="claim")
         shown = TransactionResultSerializer(entry, context={"amount": AMOUNT, "currency": CURRENCY})
         return Response(shown.data, status=201)

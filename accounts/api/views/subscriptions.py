@@ -1,8 +1,8 @@
-"""Subscriptions: starting them and looking at them."""
+"""Subscriptions: starting and listing them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -23,14 +23,14 @@ from accounts.models import Account, Subscription
 from accounts.queries.access import choose_accounts, resolve_account
 from accounts.queries.subscriptions import (
     SubscriptionNotFound,
-    find_subscription,
     get_current_subscription,
     list_subscriptions,
     with_details,
 )
-from accounts.services.subscriptions import PlanNotSubscribable, SubscriptionExists
+from accounts.services.coupons import AlreadyRedeemed, CouponNotApplicable
+from accounts.services.subscriptions import PaymentMethodMissing, PlanNotSubscribable, SubscriptionExists
 from billing_site.api.params import account_reference, query_serializer
-from billing_site.api.permissions import BOTH_READ, both
+from billing_site.api.permissions import BOTH_READ, Scopes, both
 from billing_site.api.schema import list_of
 from billing_site.api.views import BillingViewSet
 from billing_site.kernel import clock
@@ -38,6 +38,8 @@ from billing_site.kernel.errors import (
     AccountForbidden,
     AccountRequired,
     CurrencyUnsupported,
+    DomainError,
+    FieldError,
     InvalidState,
     NotFound,
     ValidationFailed,
@@ -48,12 +50,23 @@ from invoicing.models import Invoice
 from invoicing.services.subscriptions import start_subscription
 
 WRITE = both("billing:subscription:write")
-_START_PROBLEMS = [
+_INTERNAL_TERMS = {
+    "trial_period_days": "the trial period",
+    "alignment": "where periods begin",
+    "billing_cycle_anchor": "where periods begin",
+    "start_at": "a start in the past",
+    "payment_gated": "whether a start waits for payment",
+}
+_START_PROBLEMS: list[type[DomainError] | str] = [
     PlanNotFound,
+    CouponNotApplicable,
+    AlreadyRedeemed,
     PlanNotSubscribable,
     SubscriptionExists,
+    PaymentMethodMissing,
     AccountForbidden,
     CurrencyUnsupported,
+    DomainError,
     InvalidState,
     NotFound,
 ]
@@ -62,27 +75,24 @@ _START_PROBLEMS = [
 class SubscriptionViewSet(BillingViewSet):
     """An account's use of a plan."""
 
-    scopes = {
+    scopes: ClassVar[dict[str, Scopes]] = {
         "list": BOTH_READ,
         "list_of_account": BOTH_READ,
         "current": BOTH_READ,
-        "retrieve": BOTH_READ,
         "create": WRITE,
         "create_for_account": WRITE,
     }
-    problems = {
+    problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {
         "list": [AccountForbidden, NotFound],
         "list_of_account": [AccountForbidden, NotFound],
         "current": [AccountForbidden, NotFound, SubscriptionNotFound],
-        "retrieve": [NotFound],
         "create": [*_START_PROBLEMS, AccountRequired],
         "create_for_account": [*_START_PROBLEMS],
     }
-    operation_ids = {
+    operation_ids: ClassVar[dict[str, str]] = {
         "list": "subscription_list",
         "list_of_account": "subscription_list_account",
         "current": "subscription_current",
-        "retrieve": "subscription_get",
         "create": "subscription_create",
         "create_for_account": "subscription_create_account",
     }
@@ -109,12 +119,7 @@ class SubscriptionViewSet(BillingViewSet):
         query = query_serializer(CurrentSubscriptionQuery, request)
         account = resolve_account(self.principal, account_id)
         found = get_current_subscription(account=account, product=query.get("product"))
-        return answer_subscription(found.pk)
-
-    @extend_schema(responses=SubscriptionSerializer)
-    def retrieve(self, request: Request, subscription_id: str) -> Response:
-        """Show a subscription."""
-        return answer_subscription(find_subscription(self.principal, subscription_id).pk)
+        return answer_subscription(found.pk, internal=self.principal.is_internal)
 
     @extend_schema(
         parameters=[SubscriptionTermsQuery],
@@ -142,41 +147,67 @@ class SubscriptionViewSet(BillingViewSet):
 
     def _start(self, request: Request, account: Account, terms: dict[str, Any]) -> Response:
         terms.pop("account", None)
-        plan_key = _choose_plan(request, terms.pop("plan_id", None))
-        if not self.principal.is_internal and terms.get("trial_period_days") is not None:
-            raise ValidationFailed.of(
-                "/trial_period_days", "internal_only", "Only internal callers may set the trial period."
-            )
+        coupon_code = terms.pop("coupon_code", None) or ""
+        plan_key = choose_plan(
+            terms.pop("plan_id", None), query_serializer(SubscriptionTermsQuery, request).get("plan_id")
+        )
+        if not self.principal.is_internal:
+            _refuse_internal_terms(terms)
         subscription, _ = start_subscription(
             account=account,
             plan_key=plan_key,
             at=clock.now(account),
             actor=self.actor,
             self_service=not self.principal.is_internal,
+            coupon_code=coupon_code,
             **terms,
         )
-        return answer_subscription(subscription.pk, status=201)
+        return answer_subscription(subscription.pk, status=201, internal=self.principal.is_internal)
 
     def _page(self, subscriptions: QuerySet[Subscription]) -> Response:
-        return self.page(_with_newest_invoice(subscriptions), SubscriptionSerializer, encode_invoice_id=_invoice_id)
+        context = get_rendering(internal=self.principal.is_internal)
+        return self.page(_with_newest_invoice(subscriptions), SubscriptionSerializer, **context)
 
 
-def answer_subscription(key: UUID, status: int = 200) -> Response:
-    """Render a subscription as it is stored now, with what belongs to it."""
+def answer_subscription(key: UUID, status: int = 200, *, internal: bool) -> Response:
+    """Render a subscription as it is stored now, with what belongs to it; ids of providers for `internal` callers."""
+    return Response(render_subscription(key, internal=internal), status=status)
+
+
+def render_subscription(key: UUID, *, internal: bool) -> dict[str, Any]:
+    """Return a subscription as it is stored now, as `answer_subscription` shows it."""
     row = _with_newest_invoice(with_details(Subscription.objects.filter(pk=key))).get()
-    shown = SubscriptionSerializer(row, context={"encode_invoice_id": _invoice_id})
-    return Response(shown.data, status=status)
+    shown: dict[str, Any] = SubscriptionSerializer(row, context=get_rendering(internal=internal)).data
+    return shown
 
 
-def _choose_plan(request: Request, from_body: str | None) -> str:
-    """Return the plan named by the body or the query string."""
-    from_query = query_serializer(SubscriptionTermsQuery, request).get("plan_id")
-    if from_body and from_query and from_body != from_query:
+def get_rendering(*, internal: bool) -> dict[str, Any]:
+    """Return the context in which a subscription is rendered."""
+    return {"encode_invoice_id": _invoice_id, "internal": internal}
+
+
+def _refuse_internal_terms(terms: dict[str, Any]) -> None:
+    refused = [
+        FieldError(f"/{name}", "internal_only", f"Only internal callers may set {what}.")
+        for name, what in _INTERNAL_TERMS.items()
+        if terms.get(name) is not None
+    ]
+    if refused:
+        raise ValidationFailed(refused[0].detail, errors=refused)
+
+
+def choose_plan(*named: str | None) -> str:
+    """
+    Return the plan that the body and the query string name, under whichever of their words.
+
+    :raises ValidationFailed: when none does, or they name different ones.
+    """
+    plans = {plan for plan in named if plan}
+    if len(plans) > 1:
         raise ValidationFailed.of("/plan_id", "ambiguous", "The query string and the body name different plans.")
-    plan = from_body or from_query
-    if not plan:
+    if not plans:
         raise ValidationFailed.of("/plan_id", "required", "Name the plan.")
-    return str(plan)
+    return plans.pop()
 
 
 def _with_newest_invoice(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:

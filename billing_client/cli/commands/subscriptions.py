@@ -127,6 +127,130 @@ def reactivate_subscription(context: typer.Context) -> None:
     session.output.say("Subscription goes on")
 
 
+@app.command("upgrade")
+def upgrade_subscription(
+    context: typer.Context,
+    *,
+    plan: Annotated[str, typer.Argument(help="Plan id; case-sensitive.")],
+    preview: Annotated[bool, typer.Option("--preview", help="Show the amounts, change nothing.")] = False,
+    interval: Annotated[str, typer.Option(help="month or year.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+) -> None:
+    """Move to the dearer PLAN at once; the prorated difference is invoiced now."""
+    if interval not in {"", "month", "year"}:
+        raise misuse(f"--interval: {interval} is neither month nor year")
+    body = {"effective": "immediate", "proration_behavior": "always_invoice"}
+    _change_plan(
+        Session.of(context),
+        plan,
+        {**body, **({"interval": interval} if interval else {})},
+        direction="upgrade",
+        is_preview=preview,
+        force=force,
+    )
+
+
+@app.command("downgrade")
+def downgrade_subscription(
+    context: typer.Context,
+    *,
+    plan: Annotated[str, typer.Argument(help="Plan id; case-sensitive.")],
+    preview: Annotated[bool, typer.Option("--preview", help="Show the effect, change nothing.")] = False,
+    immediate: Annotated[bool, typer.Option("--immediate", help="Now, with credit for unused time.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+) -> None:
+    """Move to the cheaper PLAN with the next period, or at once."""
+    at_once = {"effective": "immediate", "proration_behavior": "always_invoice"}
+    body = at_once if immediate else {"effective": "period_end"}
+    _change_plan(Session.of(context), plan, body, direction="downgrade", is_preview=preview, force=force)
+
+
+@app.command("pause")
+def pause_subscription(
+    context: typer.Context,
+    until: Annotated[str, typer.Option(help="When it goes on by itself: 2026-03-01T00:00:00Z or a date.")] = "",
+) -> None:
+    """Stop billing and access for a while."""
+    session = Session.of(context)
+    with session.connect("billing:subscription:write", "billing:read") as client:
+        subscription = _get_running(session, client)
+        body = {"resume_at": until} if until else {}
+        subscription = client.post(f"/api/v1/billing/subscriptions/{subscription['id']}/pause", body)
+    session.output.write(_render(subscription, []))
+    session.output.say("Subscription paused" + (f" until {until}" if until else ""))
+
+
+@app.command("resume")
+def resume_subscription(context: typer.Context) -> None:
+    """End a pause."""
+    session = Session.of(context)
+    with session.connect("billing:subscription:write", "billing:read") as client:
+        subscription = _get_running(session, client)
+        subscription = client.post(f"/api/v1/billing/subscriptions/{subscription['id']}/resume", {})
+    session.output.write(_render(subscription, []))
+    session.output.say("Subscription goes on")
+
+
+def _change_plan(
+    session: Session, plan: str, body: dict[str, Any], *, direction: str, is_preview: bool, force: bool
+) -> None:
+    """Look what the change would come to, ask, and do it."""
+    asked = {"plan_id": plan, **body}
+    with session.connect("billing:subscription:write", "billing:read") as client:
+        door = f"/api/v1/billing/subscriptions/{_get_running(session, client)['id']}/change-plan"
+        try:
+            shown = client.post(door, {**asked, "preview": True})
+        except NotFound as error:
+            if error.code == "plan_not_found":
+                raise CliError(f"plan not found: {plan}", hint="billing plan list; names are case-sensitive") from error
+            raise
+        preview = shown["preview"]
+        if preview["direction"] != direction:
+            what = "dearer" if direction == "upgrade" else "cheaper"
+            raise CliError(f"{plan} is not {what} than the present plan", hint="billing plan compare")
+        if is_preview:
+            session.output.write(_render_preview(shown, preview))
+            return
+        if not force:
+            session.output.say("\n".join(_describe_change(preview)))
+            confirm(f"Change to {plan}?")
+        subscription = client.post(door, asked)
+    session.output.write(_render(subscription, []))
+    session.output.say("\n".join(_describe_change(preview)))
+
+
+def _render_preview(shown: dict[str, Any], preview: dict[str, Any]) -> Document:
+    currency = preview["currency"]
+    rows = [
+        [
+            line["description"],
+            show_period(line["period_start"], line["period_end"]),
+            str(line["quantity"]),
+            line["share"] or "",
+            show_money(line["amount"], currency),
+        ]
+        for line in preview["lines"]
+    ]
+    columns = ["Description", "Period", "Quantity", "Share", "Amount"]
+    return Document(
+        data=shown,
+        tables=[Table(columns, rows)] if rows else [],
+        after=_describe_change(preview),
+        header=tuple(columns),
+        records=rows,
+    )
+
+
+def _describe_change(preview: dict[str, Any]) -> list[str]:
+    day = show_day(preview["effective_at"])
+    if preview["when"] == "period_end":
+        return [f"Takes effect at the end of the period, {day}; nothing is charged now"]
+    total, due = int(preview["total"]), int(preview["amount_due"])
+    if total < 0:
+        return [f"Takes effect now, {show_money(-total, preview['currency'])} become credit"]
+    return [f"Takes effect now, {show_money(due, preview['currency'])} to pay"]
+
+
 def _get_running(session: Session, client: BillingClient) -> dict[str, Any]:
     from billing_client.http import account_path
 
@@ -152,6 +276,8 @@ def _render(subscription: dict[str, Any], events: list[dict[str, Any]], *, with_
         ]
         tables.append(Table(["Date", "Event", "Reason"], rows))
     after = [f"Ends at the period end, {show_day(end)}"] if subscription.get("cancel_at_period_end") else []
+    if subscription.get("pending_plan_id"):
+        after.append(f"Becomes {subscription['pending_plan_id']} on {show_day(end)}")
     return Document(
         data={**subscription, "history": events} if with_history else subscription,
         tables=tables,

@@ -2,6 +2,7 @@
 
 from billing_site.platform.models.approvals import Approval, ApprovalStatus
 from billing_site.platform.models.base import Identified, Timestamped
+from billing_site.platform.models.call_counts import CallCount
 from billing_site.platform.models.events import PLATFORM_CHAIN, Event, EventChain
 from billing_site.platform.models.idempotency import IdempotencyKey
 from billing_site.platform.models.triggers import StrictTrigger, append_only_triggers
@@ -10,6 +11,7 @@ __all__ = [
     "PLATFORM_CHAIN",
     "Approval",
     "ApprovalStatus",
+    "CallCount",
     "Event",
     "EventChain",
     "IdempotencyKey",

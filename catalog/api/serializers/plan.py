@@ -8,7 +8,15 @@ from typing import Any
 from rest_framework import serializers
 
 from billing_site.api.fields import CurrencyField, DecimalStringField, MoneyField, SignedMoneyField, format_plain
-from catalog.models import BillingTiming, Enforcement, PriceInterval, PriceModel, QuotaWindow
+from catalog.models import (
+    BillingTiming,
+    Enforcement,
+    PriceInterval,
+    PriceModel,
+    ProrationBasis,
+    ProrationUnit,
+    QuotaWindow,
+)
 from catalog.pricing.monthly import Fee, compute_monthly_price
 from catalog.queries.plans import ListedPlan, ListedPrice, ListedQuota
 
@@ -73,6 +81,14 @@ class PlanSerializer(serializers.Serializer[ListedPlan]):
     interval = serializers.ChoiceField(choices=[("month", "month"), ("year", "year")], allow_null=True)
     interval_count = serializers.IntegerField()
     trial_period_days = serializers.IntegerField(allow_null=True)
+    proration = serializers.ChoiceField(
+        choices=ProrationUnit.choices,
+        allow_null=True,
+        help_text="How parts of a period are charged; null: the seller's.",
+    )
+    proration_basis = serializers.ChoiceField(
+        choices=ProrationBasis.choices, allow_null=True, help_text="What a whole period counts; null: the seller's."
+    )
     price_per_seat = serializers.BooleanField()
     contact_sales = serializers.BooleanField()
     popular = serializers.BooleanField()
@@ -107,6 +123,8 @@ class PlanSerializer(serializers.Serializer[ListedPlan]):
             "interval": monthly.interval,
             "interval_count": monthly.interval_count,
             "trial_period_days": version.trial_period_days,
+            "proration": version.proration or None,
+            "proration_basis": version.proration_basis or None,
             "price_per_seat": version.price_per_seat,
             "contact_sales": version.contact_sales,
             "popular": version.popular,

@@ -40,7 +40,7 @@ class CatalogDocumentSerializer(serializers.Serializer[dict[str, Any]]):
     plans = serializers.ListField(
         child=serializers.DictField(),
         help_text="id, product_id, name, description, category, features (scopes), feature_texts, prices, quotas, "
-        "trial_period_days, price_per_seat, limits, contact_sales, popular",
+        "trial_period_days, proration, proration_basis, price_per_seat, limits, contact_sales, popular",
     )
     prices = serializers.ListField(
         child=serializers.DictField(),

@@ -38,6 +38,11 @@ class CycleResultSerializer(serializers.Serializer[dict[str, Any]]):
     success = serializers.BooleanField()
     error = serializers.CharField(allow_null=True)
     amount = serializers.IntegerField(required=False, help_text="Dry run: what would be billed, minor units.")
+    credit_applied = serializers.IntegerField(
+        required=False,
+        help_text="Dry run: what credit and prepaid money would pay, minor units.",
+    )
+    amount_due = serializers.IntegerField(required=False, help_text="Dry run: what would be left to pay, minor units.")
     currency = serializers.CharField(required=False, help_text="Dry run: currency of the amount.")
 
 

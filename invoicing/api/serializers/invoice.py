@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from rest_framework import serializers
 
+from accounts.models import CostCenter
 from billing_site.api.fields import (
     CurrencyField,
     DecimalStringField,
@@ -17,13 +19,40 @@ from billing_site.api.fields import (
     TimestampField,
 )
 from billing_site.kernel import clock
+from billing_site.kernel.ids import encode_id
 from catalog.models import Meter
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineType
+from invoicing.models import CreditSource, Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, LineType
 from invoicing.queries.invoices import is_overdue
 
 
+class LineItemListSerializer(serializers.ListSerializer[InvoiceLine]):
+    """Lines of an invoice; one that is split by cost center as its parts, which sum to it."""
+
+    def to_representation(self, data: Any) -> list[Any]:
+        rows = data.all() if hasattr(data, "all") else data
+        return [shown for line in rows for shown in self._show(line)]
+
+    def _show(self, line: InvoiceLine) -> Iterator[Any]:
+        shown = LineItemSerializer(line).data
+        parts = list(line.splits.all())
+        for part in parts:
+            center_id = part.cost_center_id
+            yield shown | {
+                "id": part.public_id,
+                "description": f"{line.description} · {part}",
+                "quantity": DecimalStringField().to_representation(part.quantity),
+                "amount": part.amount,
+                "cost_center_id": None if center_id is None else encode_id(CostCenter.id_prefix, center_id),
+            }
+        if not parts:
+            yield shown
+
+
 class LineItemSerializer(serializers.Serializer[InvoiceLine]):
-    """One line of an invoice."""
+    """One line of an invoice, or the part of one cost center in it."""
+
+    class Meta:
+        list_serializer_class = LineItemListSerializer
 
     id = serializers.CharField(source="public_id")
     type = serializers.ChoiceField(choices=LineType.choices)
@@ -63,6 +92,19 @@ class LineItemSerializer(serializers.Serializer[InvoiceLine]):
         return steps
 
 
+class AppliedCreditSerializer(serializers.Serializer[InvoiceCredit]):
+    """What one source of stored money paid of an invoice when it was issued."""
+
+    source = serializers.ChoiceField(choices=CreditSource.choices)  # type: ignore[assignment]
+    description = serializers.CharField()
+    amount = MoneyField(help_text="Minor units of the invoice's currency.")
+    credit_grant_id = serializers.SerializerMethodField()
+    transaction_id = serializers.CharField(source="entry.public_id", help_text="The ledger entry.")
+
+    def get_credit_grant_id(self, credit: InvoiceCredit) -> str | None:
+        return credit.grant.public_id if credit.grant is not None else None
+
+
 class InvoiceSerializer(serializers.Serializer[Invoice]):
     """An invoice with its lines. Amounts are minor units of `currency`."""
 
@@ -78,7 +120,8 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
     tax = SignedMoneyField()
     tax_percent = serializers.SerializerMethodField()
     tax_lines = serializers.SerializerMethodField()
-    credit_applied = MoneyField()
+    credit_applied = MoneyField(help_text="What invoice credit, credit grants and prepaid money paid at issue.")
+    credits = AppliedCreditSerializer(many=True, help_text="The parts of `credit_applied`, in the order they paid.")
     amount_due = MoneyField()
     amount_paid = MoneyField()
     amount_remaining = MoneyField()
@@ -110,7 +153,7 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
         return invoice.subscription.public_id if invoice.subscription is not None else None
 
     def get_discount_name(self, invoice: Invoice) -> str | None:
-        return None
+        return invoice.discount_name or None
 
     def get_tax_percent(self, invoice: Invoice) -> str:
         base = invoice.subtotal - invoice.discount

@@ -91,6 +91,8 @@ class CycleView(BillingAPIView):
                 "success": True,
                 "error": None,
                 "amount": sum(draft.total for draft in each.drafts),
+                "credit_applied": sum(invoice.credit_applied for invoice in each.invoices),
+                "amount_due": sum(invoice.amount_due for invoice in each.invoices),
                 "currency": each.subscription.currency,
             }
             for each in previews

@@ -15,11 +15,18 @@ from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.scope import Scope
 from invoicing.rehearsal.steps.cancellations import Cancel, Reactivate
 from invoicing.rehearsal.steps.catalogs import PublishCatalog
+from invoicing.rehearsal.steps.changes import Change
+from invoicing.rehearsal.steps.cost_centers import AddCostCenter
 from invoicing.rehearsal.steps.credits import AdjustBalance, GrantCredit
 from invoicing.rehearsal.steps.cycles import RunCycle
 from invoicing.rehearsal.steps.deposits import Deposit
-from invoicing.rehearsal.steps.invoices import VoidInvoice
+from invoicing.rehearsal.steps.discounts import Discount, Redeem
+from invoicing.rehearsal.steps.invoices import Pay, VoidInvoice
+from invoicing.rehearsal.steps.items import ChangeParts
+from invoicing.rehearsal.steps.pauses import ExtendTrial, Pause, Resume
+from invoicing.rehearsal.steps.payment_methods import PaymentMethodStep
 from invoicing.rehearsal.steps.prices import MovePrice, OverridePrice
+from invoicing.rehearsal.steps.schedules import PlanPhases
 from invoicing.rehearsal.steps.subscriptions import Subscribe
 from invoicing.rehearsal.steps.usage import ReportUsage
 from invoicing.rehearsal.story import Action
@@ -27,15 +34,29 @@ from invoicing.rehearsal.story import Action
 Reader = Callable[[Fields, Scope], Action]
 
 VERBS: Final[Mapping[str, Reader]] = {
+    "add_item": ChangeParts.read_add,
+    "change_item": ChangeParts.read_change,
+    "remove_item": ChangeParts.read_remove,
     "adjust_balance": AdjustBalance.read,
     "cancel": Cancel.read,
+    "change_plan": Change.read_plan,
+    "change_quantity": Change.read_quantity,
+    "cost_center": AddCostCenter.read,
     "deposit": Deposit.read,
+    "discount": Discount.read,
+    "extend_trial": ExtendTrial.read,
     "grant_credit": GrantCredit.read,
     "move_price": MovePrice.read,
     "override_price": OverridePrice.read,
+    "pause": Pause.read,
+    "pay": Pay.read,
+    "payment_method": PaymentMethodStep.read,
     "publish_catalog": PublishCatalog.read,
     "reactivate": Reactivate.read,
+    "redeem": Redeem.read,
+    "resume": Resume.read,
     "run_cycle": RunCycle.read,
+    "schedule": PlanPhases.read,
     "subscribe": Subscribe.read,
     "usage": ReportUsage.read,
     "void_invoice": VoidInvoice.read,
@@ -44,7 +65,6 @@ VERBS: Final[Mapping[str, Reader]] = {
 # Verbs of the format whose features this version does not have.
 NOT_YET: Final = frozenset(
     """
-    add_line change_plan change_quantity credit_note discount pause pay
-    payment_method payment_result redeem refund resume schedule
+    add_line credit_note payment_result refund
     """.split()
 )

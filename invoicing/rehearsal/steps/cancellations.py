@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast, get_args
 
+from accounts.terms.cancellations import UnusedTime
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.scope import Scope
 from invoicing.rehearsal.world import World
 from invoicing.services.cancellations import CANCELLATION_REASONS, cancel_subscription, reactivate_subscription
 
 _WHEN: Final = ("period_end", "now")
-_UNUSED: Final = ("forfeit",)
+_UNUSED: Final = get_args(UnusedTime)
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End a subscription with its period, or now; unused time is forfeited."""
+    """End a subscription with its period, or now; unused time is forfeited, credited or refunded."""
 
     account: str
     subscription: str
     when: str
     reason: str
+    unused: str
 
     @classmethod
     def read(cls, fields: Fields, scope: Scope) -> Cancel:
@@ -31,8 +33,8 @@ class Cancel:
             subscription=subscription,
             when=fields.choice("when", _WHEN) or "period_end",
             reason=fields.choice("reason", CANCELLATION_REASONS) or "",
+            unused=fields.choice("unused", _UNUSED),
         )
-        fields.choice("unused", _UNUSED)
         fields.finish()
         return found
 
@@ -46,6 +48,7 @@ class Cancel:
             actor=world.actor,
             at_period_end=self.when == "period_end",
             reason=self.reason,
+            unused=cast(UnusedTime, self.unused) if self.unused else None,
         )
         return []
 

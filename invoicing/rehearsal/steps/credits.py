@@ -28,6 +28,8 @@ class GrantCredit:
     tags: str
     priority: int
     meters: tuple[str, ...]
+    subscription: str
+    effective_at: datetime | None
     expires_at: datetime | None
     every: str
     rollover: int
@@ -44,6 +46,8 @@ class GrantCredit:
             tags=" ".join(fields.texts("tags")),
             priority=fields.integer("priority", least=-1_000) or 0,
             meters=tuple(fields.texts("meters")),
+            subscription=scope.read_subscription(fields) if fields.has("subscription") else "",
+            effective_at=fields.instant("effective_at"),
             expires_at=fields.instant("expires_at"),
             every=fields.choice("every", _EVERY),
             rollover=fields.money("rollover", currency),
@@ -68,6 +72,8 @@ class GrantCredit:
             tags=self.tags,
             priority=self.priority,
             eligibility=self.meters,
+            subscription=world.get_subscription(self.subscription) if self.subscription else None,
+            effective_at=self.effective_at,
             expires_at=self.expires_at,
             recurring=Recurring(Interval.parse(self.every, 1), rollover_maximum=self.rollover) if self.every else None,
             reason="Rehearsal",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from accounts.models import CollectionMethod
+from accounts.models import Alignment, CollectionMethod
 from billing_site.kernel.money import CURRENCIES
 from catalog.models import PriceInterval
 from catalog.queries.plans import get_sellable_plan
@@ -15,7 +15,7 @@ from invoicing.rehearsal.scope import Scope
 from invoicing.rehearsal.world import World
 from invoicing.services.subscriptions import start_subscription
 
-_NOT_YET: Final = ("coupon", "billing_cycle_anchor", "alignment", "items")
+_NOT_YET: Final = ("items",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,18 @@ class Subscribe:
             "quantity": fields.integer("quantity", least=1),
             "currency": fields.choice("currency", CURRENCIES) or None,
             "trial_period_days": fields.integer("trial_days", least=0),
+            "coupon_code": fields.text("coupon") or None,
             "collection_method": fields.choice("collection_method", CollectionMethod.values) or None,
+            "alignment": fields.choice("alignment", Alignment.values) or None,
+            "billing_cycle_anchor": fields.day("billing_cycle_anchor"),
+            "payment_gated": fields.flag("payment_gated"),
         }
         found = cls(
             account=account,
             plan=fields.text("plan", required=True),
             name=scope.name_subscription(fields, account),
             interval=fields.choice("interval", PriceInterval.values),
-            backdate_to=fields.instant("backdate_to"),
+            backdate_to=scope.read_moment(fields, "backdate_to", account),
             options={name: value for name, value in options.items() if value is not None},
         )
         fields.finish(not_yet=_NOT_YET)
@@ -55,6 +59,16 @@ class Subscribe:
             shown.append(f"× {self.options['quantity']}")
         if "trial_period_days" in self.options:
             shown.append(f"after {self.options['trial_period_days']} days of trial")
+        if "coupon_code" in self.options:
+            shown.append(f"with coupon {self.options['coupon_code']}")
+        if "alignment" in self.options:
+            shown.append(f"by {self.options['alignment']}")
+        if "billing_cycle_anchor" in self.options:
+            shown.append(f"anchored on {self.options['billing_cycle_anchor']}")
+        if self.options.get("payment_gated"):
+            shown.append("once paid")
+        if self.backdate_to is not None:
+            shown.append(f"since {self.backdate_to:%Y-%m-%dT%H:%M:%SZ}")
         if self.name:
             shown.append(f"as {self.name}")
         return " ".join(shown)
@@ -68,6 +82,7 @@ class Subscribe:
             actor=world.actor,
             interval=self.interval or self._choose_interval(world, self.options.get("currency") or account.currency),
             start_at=self.backdate_to,
+            default_trial_days=world.story.settings.trial_days,
             **self.options,
         )
         if self.name:

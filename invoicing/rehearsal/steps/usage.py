@@ -33,6 +33,7 @@ _COLUMNS: Final = {
     "unit": "unit",
     "resource": "resource",
     "actor": "actor",
+    "cost_center": "cost_center",
 }
 
 
@@ -50,6 +51,8 @@ class UsageEvent:
         shown = [f"usage of {self.account}: {to_text(self.quantity)} {self.meter}"]
         if self.timestamp is not None:
             shown.append(f"at {self.timestamp.isoformat().replace('+00:00', 'Z')}")
+        if center := self.details["cost_center"]:
+            shown.append(f"for {center}")
         if dimensions := self.details["dimensions"]:
             shown.append(f"({', '.join(f'{key} {value}' for key, value in dimensions.items())})")
         return " ".join(shown)
@@ -101,6 +104,7 @@ class UsageFile:
                 idempotency_key=body["idempotency_key"],
                 resource_id=body.get("resource_id", ""),
                 actor_id=body.get("actor_id", ""),
+                cost_center=body.get("cost_center", ""),
                 dimensions={name: value for name, value in extra.items() if name in self.dimensions},
                 metadata={name: value for name, value in extra.items() if name not in self.dimensions},
             )
@@ -147,6 +151,7 @@ def _read_event(fields: Fields, account: str) -> UsageEvent:
             "idempotency_key": fields.text("key"),
             "resource_id": fields.text("resource"),
             "actor_id": fields.text("actor"),
+            "cost_center": fields.text("cost_center"),
             "dimensions": {name: str(value) for name, value in fields.mapping("dimensions").items()},
             "metadata": metadata,
         },
@@ -185,6 +190,7 @@ def _read_file(fields: Fields, scope: Scope, account: str) -> UsageFile:
         unit=sources.get("unit"),
         resource=sources.get("resource"),
         actor=sources.get("actor"),
+        cost_center=sources.get("cost_center"),
         dimensions=tuple(extra),
     )
     return UsageFile(account, path, mapping, dimensions)

@@ -9,8 +9,9 @@ from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Account
+from accounts.models import Account, CostCenter
 from accounts.queries.access import resolve_account
+from accounts.queries.cost_centers import load_named_centers
 from billing_site.api.params import query_serializer
 from billing_site.api.permissions import BOTH_READ, internal
 from billing_site.api.views import BillingViewSet
@@ -52,7 +53,7 @@ from metering.api.serializers.usage import (
 )
 from metering.queries.meters import MeterNotFound, get_meter
 from metering.queries.usage import summarize_usage
-from metering.services.ingest import NewUsageEvent, RecordedUsage
+from metering.services.ingest import NO_SUCH_CENTER, NewUsageEvent, RecordedUsage
 from metering.stores import list_events
 
 MAX_EVENTS: Final = 1000
@@ -125,12 +126,11 @@ class TenantUsageViewSet(BillingViewSet):
         start, end = query.get("start"), query.get("end")
         if start is not None and end is not None and end < start:
             raise PeriodNotValid("The period ends before it starts.")
-        if query.get("cost_center"):
-            raise ValidationFailed.of("cost_center", "unknown_cost_center", "The account has no such cost center.")
         metric = query.get("metric_type")
         meter_ids = [get_meter(org_id=account.org_id, reference=metric).id] if metric else None
         paginator = UsagePages()
-        events = list_events(account_id=account.id, meter_ids=meter_ids, start=start, end=end)
+        center_id = _find_center(account, query["cost_center"]).pk if query.get("cost_center") else None
+        events = list_events(account_id=account.id, meter_ids=meter_ids, start=start, end=end, cost_center_id=center_id)
         rows = paginator.paginate_queryset(events, request, self)
         answer = UsageRecordPage(
             items=[render_stored(row, account_id=account.public_id) for row in rows],
@@ -159,6 +159,14 @@ class TenantUsageViewSet(BillingViewSet):
         return Response(render_summary(summary, group_by=query["group_by"]))
 
 
+def _find_center(account: Account, name: str) -> CostCenter:
+    """:raises ValidationFailed: when the account has no center of this id or code."""
+    center = load_named_centers({account.pk: [name]}).get(account.pk, name)
+    if center is None:
+        raise ValidationFailed.of("cost_center", "unknown_cost_center", NO_SUCH_CENTER)
+    return center
+
+
 def _record(read: ReadEvents[UsageEventInput], account: Account, actor: Actor) -> list[RecordedUsage]:
     events: list[NewUsageEvent | None] = []
     findings = [*read.findings]
@@ -172,9 +180,6 @@ def _to_event(event: UsageEventInput, account: Account, index: int, findings: li
     pointer = f"/events/{index}"
     if event.user_id and event.actor_id and event.user_id != event.actor_id:
         findings.append(FieldError(f"{pointer}/user_id", "ambiguous", "actor_id and user_id differ."))
-    if event.cost_center:
-        detail = "The account has no such cost center."
-        findings.append(FieldError(f"{pointer}/cost_center", "unknown_cost_center", detail))
     metadata = read_object(event.metadata)
     if metadata is None:
         findings.append(FieldError(f"{pointer}/metadata", "invalid", "This must be a JSON object."))
@@ -190,4 +195,5 @@ def _to_event(event: UsageEventInput, account: Account, index: int, findings: li
         event.actor_id or event.user_id or "",
         {},
         metadata or {},
+        event.cost_center or "",
     )

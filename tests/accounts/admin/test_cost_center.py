@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,9 +14,12 @@ from django.urls import reverse
 from accounts.models import Account, CostCenter
 from billing_site.kernel import clock
 from billing_site.platform.models import Event
+from metering.services.ingest import NewUsageEvent, record_usage_events
 from tests.factories.accounts import AT, make_account
 from tests.factories.cost_centers import make_branch, make_cost_center
+from tests.support import world
 from tests.support.forms import read_form
+from tests.support.prices import publish_prices
 
 pytestmark = pytest.mark.django_db
 
@@ -148,3 +152,25 @@ class TestRemoving:
         assert response.status_code == 409
         assert "in use by cost centers" in response.content.decode()
         assert CostCenter.objects.count() == 2
+
+
+class TestRunningMonth:
+    def test_shows_costs_and_how_much_of_the_budget_is_used(self, browser: Client) -> None:
+        publish_prices({"meter": "calls", "model": "per_unit", "unit_amount": "1"})
+        account = make_account("acme", name="Acme")
+        top, ops = make_branch(account, "top", "ops")
+        CostCenter.objects.filter(pk=top.pk).update(budget=400)
+        world.subscribe(account, "pay", at=AT.replace(day=1, hour=0))
+        for value, code in ((340, "ops"), (7, "")):
+            event = NewUsageEvent(account, "calls", Decimal(value), cost_center=code)
+            record_usage_events(events=[event], at=AT, actor=world.TESTER)
+        page = browser.get(reverse("admin:accounts_account_change", args=[account.pk])).content.decode()
+        # 3.40 of 4.00 is 85 percent; with what nobody used 3.47.
+        for text in (">3.40<", ">4.00<", "85 %", "3.47 USD in all, 0.07 USD of it without a center"):
+            assert text in page
+        assert "85 %" in browser.get(url("change", top.pk)).content.decode()
+        assert ">3.40<" in browser.get(url("change", ops.pk)).content.decode()
+
+    def test_of_an_account_without_centers_asks_nothing_more(self, browser: Client, account: Account) -> None:
+        page = browser.get(reverse("admin:accounts_account_change", args=[account.pk])).content.decode()
+        assert "without a center" not in page

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 ACCOUNTS = "/api/v1/billing/accounts"
 FIELDS = {
     "id", "external_id", "org_id", "org_name", "name", "email", "phone", "company", "address", "tax_id", "currency",
-    "timezone", "tier", "status", "metadata", "created_at", "updated_at",
+    "timezone", "tier", "status", "split_by_cost_center", "metadata", "created_at", "updated_at",
 }  # fmt: skip
 
 

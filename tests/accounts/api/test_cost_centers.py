@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from accounts.models import Account, CostCenter
+from metering.services.ingest import NewUsageEvent, record_usage_events
 from tests.factories.accounts import AT, make_account, make_member
 from tests.factories.cost_centers import make_branch, make_cost_center
+from tests.support import world
 from tests.support.api import BillingClient
+from tests.support.prices import publish_prices
 from tests.support.problems import findings, problem
 
 pytestmark = pytest.mark.django_db
@@ -204,3 +208,62 @@ class TestCallers:
         reader = api_client(scopes=["billing:read"])
         answer = reader.post(PATH, {"account": "acme/shop", "name": "Ops", "code": "ops"})
         assert problem(answer, "scope_missing", 403)["required_scope"] == "billing:cost-center:write"
+
+
+class TestAllocation:
+    @pytest.fixture
+    def account(self) -> Account:
+        """An account that used 300 calls for ops, below top, and 100 for nobody, at a cent each; its fee is 10.00."""
+        publish_prices({"unit_amount": 1000}, {"meter": "calls", "model": "per_unit", "unit_amount": "1"})
+        account = make_account("acme/shop")
+        make_branch(account, "top", "ops")
+        CostCenter.objects.filter(code="top").update(budget=400)
+        world.subscribe(account, "pay", at=AT.replace(day=1, hour=0))
+        for value, code in ((300, "ops"), (100, "")):
+            event = NewUsageEvent(account, "calls", Decimal(value), cost_center=code)
+            record_usage_events(events=[event], at=AT, actor=world.TESTER)
+        return account
+
+    def test_answers_every_center_and_what_is_left(self, client: BillingClient, account: Account) -> None:
+        top, ops = CostCenter.objects.order_by("id")
+        answer = client.get(f"{PATH}/tenants/ACME/shop/allocation")
+        assert answer.status_code == 200
+        metric = {"metric_type": "calls", "unit": "calls", "quantity": "300", "cost": 300}
+        budget = {"budget_currency": "usd"}
+        assert answer.json() == {
+            "account_id": account.public_id,
+            "period": {"start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
+            "items": [
+                {
+                    **{"cost_center_id": top.public_id, "code": "top", "name": "Top", "parent_id": None},
+                    **{"direct_cost": 0, "rolled_up_cost": 300, "by_metric": []},
+                    **{"budget": 400, "budget_used_percent": 75, **budget},
+                },
+                {
+                    **{"cost_center_id": ops.public_id, "code": "ops", "name": "Ops", "parent_id": top.public_id},
+                    **{"direct_cost": 300, "rolled_up_cost": 300, "by_metric": [metric]},
+                    **{"budget": None, "budget_used_percent": None, **budget},
+                },
+            ],
+            "unallocated": 1100,
+            "total": 1400,
+            "currency": "usd",
+        }
+
+    def test_takes_days_of_the_account(self, client: BillingClient, account: Account) -> None:
+        answer = client.get(f"{PATH}/tenants/{account.public_id}/allocation?start=2026-03-15&end=2026-03-15").json()
+        assert answer["period"] == {"start": "2026-03-15T00:00:00Z", "end": "2026-03-16T00:00:00Z"}
+        assert (answer["unallocated"], answer["total"]) == (100, 400)
+
+    @pytest.mark.parametrize(
+        ("query", "code"),
+        [("start=2026-03-02&end=2026-03-01", "period_invalid"), ("start=soon", "validation_failed")],
+    )
+    def test_refuses_nonsense(self, client: BillingClient, account: Account, query: str, code: str) -> None:
+        problem(client.get(f"{PATH}/tenants/{account.public_id}/allocation?{query}"), code, 400)
+
+    def test_is_for_members(self, api_client: Clients, account: Account) -> None:
+        make_member(account, "ada")
+        address = f"{PATH}/tenants/{account.public_id}/allocation"
+        assert api_client("public", "ada").get(address).status_code == 200
+        problem(api_client("public", "eve").get(address), "account_forbidden", 403)

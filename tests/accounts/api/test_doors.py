@@ -14,6 +14,7 @@ from billing_site.kernel import clock
 from billing_site.platform.models import Event
 from tests.factories.accounts import make_account, make_member
 from tests.factories.cost_centers import make_cost_center
+from tests.factories.payment_methods import make_payment_method
 from tests.support import world
 from tests.support.api import BillingClient, make_client
 from tests.support.problems import problem
@@ -67,6 +68,9 @@ READING: Final = [
         "portal/overview?account={account}",
         "portal/invoices?account={account}",
         "portal/subscriptions?account={account}",
+        "portal/payment-methods?account={account}",
+        "payment-methods?account={account}",
+        "payment-methods/{method}",
     )
 ]
 WRITING: Final = [
@@ -77,6 +81,10 @@ WRITING: Final = [
     Door("post", "cost-centers", {"account": "{account}", "name": "Dev", "code": "dev"}),
     Door("put", "cost-centers/{center}", {"name": "Dev", "code": "dev"}),
     Door("delete", "cost-centers/{center}"),
+    Door("post", "payment-methods", {"account": "{account}", "provider_ref": "tok_visa"}),
+    Door("patch", "payment-methods/{method}", {"billing_address": {"city": "Bonn"}}),
+    Door("delete", "payment-methods/{method}"),
+    Door("post", "customers/{account}/default-payment-method", {"payment_method_id": "{spare}"}),
     Door("post", "subscriptions", {"account": "{account}", "plan_id": "free"}),
     Door("post", "tenants/{account}/subscriptions", {"plan_id": "free"}),
 ]
@@ -96,7 +104,7 @@ class Home:
     names: dict[str, str]
 
     def knock(self, client: BillingClient, door: Door) -> Any:
-        body = {name: self._fill(value) for name, value in door.body.items()}
+        body = {name: self._fill(value) if isinstance(value, str) else value for name, value in door.body.items()}
         send = getattr(client, door.method)
         path = f"/api/v1/billing/{self._fill(door.path)}"
         return send(path) if door.method in ("get", "delete") else send(path, body)
@@ -120,8 +128,16 @@ def home() -> Home:
     make_account("eve")
     subscription = world.subscribe(account, "pro")
     center = make_cost_center(account)
+    methods = {"method": make_payment_method(account), "spare": make_payment_method(account)}
     (invoice,) = world.list_invoices()
-    things = {"account": account, "subscription": subscription, "center": center, "invoice": invoice, **people}
+    things = {
+        "account": account,
+        "subscription": subscription,
+        "center": center,
+        "invoice": invoice,
+        **methods,
+        **people,
+    }
     return Home(account, {name: thing.public_id for name, thing in things.items()})
 
 

@@ -11,6 +11,7 @@ from accounts.models import Account, Subscription
 from accounts.services.adjustments import adjust_invoice_credit
 from billing_site.kernel import clock
 from invoicing.services.invoices import void_invoice
+from tests.factories.payment_methods import make_payment_method
 from tests.support import world
 from tests.support.api import make_client
 from tests.support.problems import problem
@@ -48,12 +49,13 @@ class TestOverview:
         )
         ended = Subscription.objects.get(account=account, plan_version__plan__key="free")
         Subscription.objects.filter(pk=ended.pk).update(status="canceled", ended_at=world.NOVEMBER)
+        make_payment_method(account)
         assert show("overview", currency="EUR") == {
             "account_id": account.public_id,
             "balance": 250,
             "currency": "eur",
             "active_subscriptions": 1,
-            "payment_methods": 0,
+            "payment_methods": 1,
         }
         assert (show("overview")["currency"], show("overview")["balance"]) == ("usd", 0)
 
@@ -105,7 +107,7 @@ class TestSubscriptions:
 
 
 class TestAll:
-    @pytest.mark.parametrize(("what", "queries"), [("overview", 3), ("invoices", 2), ("subscriptions", 2)])
+    @pytest.mark.parametrize(("what", "queries"), [("overview", 4), ("invoices", 2), ("subscriptions", 2)])
     def test_need_the_same_few_queries_for_any_number(
         self, account: Account, what: str, queries: int, django_assert_num_queries: Any
     ) -> None:

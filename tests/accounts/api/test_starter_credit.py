@@ -15,6 +15,7 @@ from accounts.services.deposits import expire_deposits
 from accounts.services.starter_credit import StarterCreditAlreadyGranted, grant_starter_credit
 from billing_site.kernel import clock
 from tests.factories.accounts import ACTOR, AT, make_account, make_member
+from tests.factories.payment_methods import make_payment_method
 from tests.support.api import make_client
 from tests.support.problems import problem
 
@@ -65,14 +66,19 @@ class TestClaim:
         expire_deposits(at=AT + timedelta(days=31))
         problem(client.post(CLAIM), "starter_credit_already_granted", 409)
         with pytest.raises(StarterCreditAlreadyGranted):
-            grant_starter_credit(account=account, at=AT, actor=ACTOR, is_verified=True, trigger="method_verified")
+            grant_starter_credit(account=account, at=AT, actor=ACTOR, trigger="method_verified")
         assert prepaid(account) == 0
 
     def test_needs_a_payment_method_unless_the_site_does_not_ask(self, settings: Any) -> None:
         settings.BILLING_STARTER_CREDIT_NEEDS_METHOD = True
         account = make_account("alice")
-        problem(make_client("public", "alice").post(CLAIM), "payment_method_required", 403)
+        client = make_client("public", "alice")
+        make_payment_method(account, "btok_us", type="bank_account")  # nothing was held on it
+        problem(client.post(CLAIM), "payment_method_required", 403)
         assert prepaid(account) == 0
+        make_payment_method(account)
+        assert client.post(CLAIM).status_code == 201
+        assert prepaid(account) == 500
 
     def test_is_for_own_accounts_and_those_who_may_write(self) -> None:
         account = make_account("acme")

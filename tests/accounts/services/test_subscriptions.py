@@ -72,6 +72,40 @@ class TestCreateSubscription:
         assert subscription.current_period_end == datetime(2026, 2, 28, tzinfo=UTC)
         assert (subscription.next_boundary, subscription.next_billing_at) == (0, start)
 
+    def test_on_the_calendar_begins_with_what_is_left_of_the_month(self, account: Account) -> None:
+        subscription = make_subscription(account, "pro", alignment="calendar")
+        assert (subscription.alignment, subscription.anchor_date) == ("calendar", date(2026, 3, 1))
+        assert subscription.current_period_start == datetime(2026, 3, 15, tzinfo=UTC)
+        assert subscription.current_period_end == datetime(2026, 4, 1, tzinfo=UTC)
+
+    def test_before_an_anchor_is_one_period(self, account: Account) -> None:
+        subscription = make_subscription(account, "pro", billing_cycle_anchor=date(2026, 5, 1))
+        assert (subscription.alignment, subscription.billing_cycle_anchor) == ("anniversary", date(2026, 5, 1))
+        assert subscription.anchor_date == date(2026, 5, 1)
+        assert subscription.current_period_end == datetime(2026, 5, 1, tzinfo=UTC)
+
+    @pytest.mark.parametrize(("ahead", "fits"), [(730, True), (731, False), (-5_000, True)])
+    def test_an_anchor_lies_at_most_two_years_ahead(self, account: Account, ahead: int, fits: bool) -> None:
+        anchor = date(2026, 3, 15) + timedelta(days=ahead)
+        if fits:
+            assert make_subscription(account, "pro", billing_cycle_anchor=anchor).anchor_date == anchor
+            return
+        with pytest.raises(ValidationFailed, match="at most 730 days"):
+            make_subscription(account, "pro", billing_cycle_anchor=anchor)
+
+    def test_on_trial_the_anchor_is_counted_from_its_end(self, account: Account) -> None:
+        subscription = make_subscription(account, "trial", alignment="calendar")  # 14 days: until the 29th
+        assert subscription.current_period_end == datetime(2026, 3, 29, tzinfo=UTC)
+        assert (subscription.anchor_date, subscription.next_billing_at) == (date(2026, 3, 1), subscription.trial_end)
+
+    @pytest.mark.parametrize(("plan", "days"), [("pro", 9), ("trial", 14), ("free", 0)])
+    def test_a_default_of_the_caller_is_for_plans_that_cost_something_and_do_not_say(
+        self, account: Account, plan: str, days: int
+    ) -> None:
+        subscription = make_subscription(account, plan, default_trial_days=9)
+        end = subscription.trial_end
+        assert (0 if end is None else (end - datetime(2026, 3, 15, tzinfo=UTC)).days) == days
+
     def test_lives_in_the_zone_of_the_account(self, db: None) -> None:
         publish_catalog()
         subscription = make_subscription(make_account(timezone="Asia/Tokyo"), "pro")
@@ -106,6 +140,8 @@ class TestCreateSubscription:
             ({"trial_period_days": -1}, ValidationFailed),
             ({"billing_threshold": 0}, AmountNotPositive),
             ({"start_at": AT + timedelta(seconds=1)}, ValidationFailed),
+            ({"alignment": "lunar"}, ValidationFailed),
+            ({"alignment": "calendar", "billing_cycle_anchor": AT.date()}, ValidationFailed),
         ],
     )
     def test_refuses_and_writes_nothing(self, account: Account, given: dict[str, Any], error: type[Exception]) -> None:

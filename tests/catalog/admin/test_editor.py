@@ -124,6 +124,8 @@ class TestRoundTrip:
             "limits": {"agents": 10, "seats": None},
             "popular": False,
             "trial_period_days": 14,
+            "proration": "second",
+            "proration_basis": "fixed_30",
         }
         draft = store(draft, document)
         save(sign_in("billing"), draft, "plans", PRO)
@@ -149,6 +151,8 @@ class TestRoundTrip:
             "limits": [1],
             "surprise": {"x": 1},
             "trial_period_days": "soon",
+            "proration": "by ear",
+            "proration_basis": ["actual"],
             "prices": [
                 {"currency": "usd", "unit_amount": 12.5, "interval": "fortnight", "model": "magic", "tiers": "many"},
                 {**USAGE, "unit_amount": "12,5", "package_size": "3", "tiers": [{"up_to": "x", "extra": True}]},
@@ -223,6 +227,8 @@ class TestEditing:
             name="Professional",
             product_id="ai",
             trial_period_days="30",
+            proration="none",
+            proration_basis="",
             features="service:api\r\n\r\n support:phone ",
             limits="agents = 3\r\nseats=-1",
             contact_sales="on",
@@ -230,6 +236,8 @@ class TestEditing:
         )
         plan = plan_of(draft, PRO)
         assert (plan["name"], plan["product_id"], plan["trial_period_days"]) == ("Professional", "ai", 30)
+        assert plan["proration"] == "none"
+        assert "proration_basis" not in plan
         assert plan["features"] == ["service:api", "support:phone"]
         assert plan["limits"] == {"agents": 3, "seats": -1}
         assert plan["contact_sales"] is True

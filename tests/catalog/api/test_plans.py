@@ -46,6 +46,8 @@ class TestList:
             "interval": "month",
             "interval_count": 1,
             "trial_period_days": None,
+            "proration": None,
+            "proration_basis": None,
             "price_per_seat": False,
             "contact_sales": False,
             "popular": True,

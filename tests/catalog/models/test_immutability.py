@@ -143,9 +143,11 @@ class TestPrices:
     )
     def test_hold_their_rules(self, values: str, constraint: str) -> None:
         version = "INSERT INTO plan_versions (id, plan_id, version, revision_id, name, description, category, \
-            feature_texts, price_per_seat, limits, contact_sales, popular, content_hash, created_at) \
+            feature_texts, proration, proration_basis, price_per_seat, limits, contact_sales, popular, content_hash, \
+            created_at) \
             SELECT gen_random_uuid(), plan_id, version + 1, revision_id, name, description, category, feature_texts, \
-            price_per_seat, limits, contact_sales, popular, content_hash, created_at FROM plan_versions \
+            proration, proration_basis, price_per_seat, limits, contact_sales, popular, content_hash, created_at \
+            FROM plan_versions \
             WHERE name = 'Pro' RETURNING id"
         with pytest.raises(IntegrityError, match=constraint), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(version)

@@ -13,6 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from billing_site.platform.models import Event
 from catalog.data import read_sample
+from catalog.documents.differences import diff_documents
+from catalog.documents.normalising import read_valid_document
 from catalog.models import CatalogRevision, Feature, Meter, Plan, PlanVersion, Price, Product, QuotaRule
 from catalog.services.documents import CatalogContainsSecret, CatalogInvalid
 from catalog.services.publishing import PublishResult, RevisionConflict, preview_document, publish_document
@@ -72,6 +74,22 @@ class TestPublishDocument:
         old = before["pro"].prices.get(currency="usd", interval="month")
         assert old.unit_amount == 2900  # subscriptions that pin version 1 keep its price
         assert [revision.is_active for revision in CatalogRevision.objects.order_by("revision")] == [False, True]
+
+    def test_a_version_keeps_how_parts_of_a_period_are_charged(self) -> None:
+        publish(make_document())
+        assert (get_version("pro").proration, get_version("pro").proration_basis) == ("", "")
+        document = make_document()
+        find_entry(document, "plans", "pro").update(proration="Second", proration_basis="fixed_30")
+        publish(document, at=AT + timedelta(days=1))
+        version = get_version("pro")
+        assert (version.version, version.proration, version.proration_basis) == (2, "second", "fixed_30")
+        found = diff_documents(
+            read_valid_document(make_document()), read_valid_document(version.revision.document)
+        ).kinds[2]
+        assert [(change.pointer, change.old, change.new) for change in found.changed[0].changes] == [
+            ("/plans/1/proration", None, "second"),
+            ("/plans/1/proration_basis", None, "fixed_30"),
+        ]
 
     def test_what_is_not_named_becomes_inactive_and_may_return(self) -> None:
         publish(make_document())

@@ -15,6 +15,7 @@ from accounts.models import Account
 from billing_site.kernel import clock
 from metering.models import UsageEvent
 from metering.services.ingest import RecordedUsage
+from tests.factories.cost_centers import make_cost_center
 from tests.factories.metering import AT, make_account, make_meter, make_subscription, record
 
 pytestmark = pytest.mark.django_db
@@ -78,6 +79,15 @@ class TestList:
         text = response.content.decode()
         assert "Cost so far" in text
         assert "18.53 USD" in text  # 1235.5 x 1.5 = 1853.25 cents
+
+    def test_filters_by_cost_center_newest_event_first(self, browser: Client, events: list[RecordedUsage]) -> None:
+        account = events[0].account
+        center = make_cost_center(account, "ops", name="Operations")
+        later = record(account, "tokens", cost_center="ops", at=AT - timedelta(hours=1))
+        earlier = record(account, "requests", cost_center="ops", at=AT - timedelta(hours=2))
+        response = browser.get(reverse(LIST), {"cost_center__id__exact": str(center.pk)})
+        assert shown(response) == [later.row.idempotency_key, earlier.row.idempotency_key]
+        assert "Operations" in response.content.decode()
 
     def test_filters_by_meter_and_date(self, browser: Client, events: list[RecordedUsage]) -> None:
         by_meter = browser.get(reverse(LIST), {"meter__id__exact": str(events[2].meter.pk)})

@@ -12,10 +12,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account, Member
+from accounts.services.cost_centers import update_cost_center
 from billing_site.api.dialect import CAMEL_MEDIA_TYPE
 from billing_site.kernel import clock
+from billing_site.kernel.actors import SYSTEM
 from catalog.models import Meter
 from metering.models import UsageEvent
+from tests.factories.cost_centers import make_cost_center
 from tests.factories.metering import AT, make_account, make_meter, make_subscription, record
 from tests.support.api import make_client
 from tests.support.problems import findings, problem
@@ -81,6 +84,14 @@ class TestRecord:
             "recorded_at": "2026-03-15T12:00:00Z",
             "status": "created",
         }
+
+    def test_counts_on_the_cost_center_it_names(self, account: Account) -> None:
+        center = make_cost_center(account, "ops")
+        by_field = post(PATH, usage(cost_center="OPS")).json()
+        by_metadata = post(PATH, usage(metadata={"cost_center": center.public_id})).json()
+        assert [by_field["cost_center_id"], by_metadata["cost_center_id"]] == [center.public_id] * 2
+        batch = post(f"{PATH}/batch", [usage(), usage(cost_center=center.public_id)]).json()
+        assert [item["cost_center_id"] for item in batch["items"]] == [None, center.public_id]
 
     def test_a_repeat_answers_200_and_changes_nothing(self, account: Account) -> None:
         first = post(PATH, usage(idempotency_key="k")).json()
@@ -281,6 +292,19 @@ class TestList:
             record(account, "api", day, at=AT.replace(day=day))
         page = make_client().get(f"{PATH}?metricType=API_CALLS&start=2026-03-02&end=2026-03-02").json()
         assert [item["quantity"] for item in page["items"]] == ["2"]
+
+    def test_filters_by_cost_center(self, account: Account) -> None:
+        ops, old = make_cost_center(account, "ops"), make_cost_center(account, "old")
+        for quantity, code in ((1, "ops"), (2, ""), (3, "old"), (4, "ops")):
+            record(account, "api", quantity, cost_center=code)
+        update_cost_center(center_id=old.pk, changes={"is_active": False}, at=AT, actor=SYSTEM)
+        by_code = make_client().get(f"{PATH}?cost_center=OPS").json()["items"]
+        assert {(item["quantity"], item["cost_center_id"]) for item in by_code} == {
+            ("1", ops.public_id),
+            ("4", ops.public_id),
+        }
+        by_id = make_client().get(f"{PATH}?cost_center={old.public_id}").json()["items"]
+        assert [item["quantity"] for item in by_id] == ["3"]
 
     @pytest.mark.parametrize(
         ("query", "code"),

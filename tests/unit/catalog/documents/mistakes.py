@@ -117,6 +117,13 @@ MISTAKES: list[tuple[str, Change, list[tuple[str, str]]]] = [
         [("/plans/1/trial_period_days", "not_an_integer")],
     ),
     ("negative trial", put("/plans/1/trial_period_days", -1), [("/plans/1/trial_period_days", "too_small")]),
+    ("proration by hour", put("/plans/1/proration", "hour"), [("/plans/1/proration", "choice_unknown")]),
+    ("proration is false", put("/plans/1/proration", False), [("/plans/1/proration", "not_a_text")]),
+    (
+        "a denominator of 31",
+        put("/plans/1/proration_basis", "fixed_31"),
+        [("/plans/1/proration_basis", "choice_unknown")],
+    ),
     ("popular as text", put("/plans/1/popular", "yes"), [("/plans/1/popular", "not_a_boolean")]),
     ("limit below -1", put("/plans/1/limits", {"zones": -2}), [("/plans/1/limits/zones", "too_small")]),
     ("metadata on a plan", put("/plans/1/metadata", {}), [("/plans/1/metadata", "unknown_key")]),

@@ -56,6 +56,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 "features": features,
                 "popular": draw(st.none() | st.booleans()),
                 "trial_period_days": draw(st.none() | st.integers(0, 90)),
+                "proration": draw(st.sampled_from([None, "day", "Second", "NONE"])),
+                "proration_basis": draw(st.sampled_from([None, "actual", "Fixed_30"])),
                 "limits": draw(st.dictionaries(st.sampled_from(["zones", "seats"]), st.integers(-1, 99))),
                 "prices": [
                     {"currency": "Usd", "interval": "month", **draw(fees())},
