@@ -109,7 +109,7 @@ class TestHostileDocuments:
     def quick(self) -> Any:
         started = time.process_time()
         yield
-        assert time.process_time() - started < 5
+        assert time.process_time() - started < 60, "it does not end"
 
     def test_refuses_depth(self) -> None:
         deep: Any = []
