@@ -274,6 +274,19 @@ BILLING_COMPANY = {
     "tax_id": env.str("BILLING_COMPANY_TAX_ID", default=""),
 }
 
+# ---- messages out ---------------------------------------------------------------------------------------------------
+# smtp+tls://user:password@host:587. Without one, mail is printed in development and waits for one elsewhere.
+_email_url = env.str("BILLING_EMAIL_URL", default="")
+if _email_url:
+    vars().update(env.email_url_config(_email_url))
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend" if DEBUG else ""
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("BILLING_EMAIL_FROM", default="") or BILLING_COMPANY["email"] or "billing@localhost"
+BILLING_CHAT_WEBHOOK_URL = env.str("BILLING_CHAT_WEBHOOK_URL", default="")  # Slack's format: {"text": …}
+# Development only: calls out may use plain HTTP and go to private addresses.
+BILLING_ALLOW_PRIVATE_URLS = env.bool("BILLING_ALLOW_PRIVATE_URLS", default=False)
+
 # ---- payment provider (dj-stripe mirrors objects; our tables decide) ------------------------------------------------
 BILLING_PAYMENT_PROVIDER = env.str("BILLING_PAYMENT_PROVIDER", default="local")  # local takes no real money
 _stripe_key = first_env(

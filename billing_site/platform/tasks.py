@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from celery import shared_task
 
 from billing_site.kernel import clock
+from billing_site.platform.services import notices
 from billing_site.platform.services.approvals import expire_due
 from billing_site.platform.services.idempotency import expire_keys
 
@@ -19,3 +22,15 @@ def expire_idempotency_keys() -> int:
 def expire_approvals() -> int:
     """Close requests that nobody decided in time."""
     return expire_due(at=clock.now())
+
+
+@shared_task(name="platform.send_notice")
+def send_notice(notice_id: str) -> bool:
+    """Send one message; what fails is tried again by the sweep."""
+    return notices.send_notice(notice_id=UUID(notice_id), at=clock.now())
+
+
+@shared_task(name="platform.sweep_notices")
+def sweep_notices() -> int:
+    """Send what was left behind or is due again; answers how many messages arrived."""
+    return notices.sweep_notices(at=clock.now())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
+from django.test import override_settings
+
 from accounts.models import WAITING_STATUSES, Account, Hold, PaymentMethod, Subscription, SubscriptionSchedule
 from accounts.models.hold import HOLD_TRANSITIONS
 from accounts.models.payment_method import PAYMENT_METHOD_TRANSITIONS
@@ -20,8 +22,10 @@ from accounts.services.payment_methods import (
     settle_attached,
     settle_refused,
 )
-from billing_site.platform.models import Approval
+from billing_site.platform.models import Approval, Notice, NoticeChannel
+from billing_site.platform.models.notices import NOTICE_TRANSITIONS
 from billing_site.platform.services.approvals import approve, cancel, expire_due, reject
+from billing_site.platform.services.notices import WAITS, NewNotice, queue_notices, send_notice
 from catalog.models import CatalogDraft
 from catalog.services.draft_approvals import submit_draft, withdraw_draft
 from catalog.services.drafts import create_draft, discard_draft, publish_draft
@@ -82,6 +86,42 @@ APPROVALS: Final = StateTable(
     },
     quiet=frozenset((before, "expired") for before in _DECIDED),
     held=_hold_approval,
+)
+
+
+# ---- messages out ---------------------------------------------------------------------------------------------------
+def _arrange_notice(state: str, to: str) -> Notice:
+    """One that is to fail, or has failed, is at its last attempt."""
+    queue_notices([NewNotice("test", NoticeChannel.MAIL, "Alert", "Above the line.", recipient="ops@example.com")])
+    notice = Notice.objects.get()
+    if "failed" in (state, to):
+        Notice.objects.update(attempts=len(WAITS))
+    if state != "pending":
+        NOTICES.moves[state](notice)
+    return notice
+
+
+def _send_in_vain(row: Notice) -> object:
+    with override_settings(EMAIL_BACKEND=""):
+        return send_notice(notice_id=row.pk, at=AT)
+
+
+def _hold_notice(before: str, after: str) -> str:
+    if before == after:
+        return ""
+    if after == "failed":
+        return "notices_failed_has_error"
+    return "notices_sent_has_time" if "sent" in (before, after) else ""
+
+
+NOTICES: Final = StateTable(
+    model=Notice,
+    transitions=NOTICE_TRANSITIONS,
+    arrange=_arrange_notice,
+    moves={"sent": lambda row: send_notice(notice_id=row.pk, at=AT), "failed": _send_in_vain},
+    quiet=frozenset((before, after) for before in ("sent", "failed") for after in ("sent", "failed")),
+    held=_hold_notice,
+    allows=Notice.can_become,
 )
 
 
@@ -509,6 +549,7 @@ TABLES: Final = (
     INVOICES,
     MOVES,
     MOVE_ITEMS,
+    NOTICES,
     OUTCOMES,
     PAYMENT_METHODS,
     RUNS,

@@ -6,6 +6,7 @@ from billing_site.backoffice.admin.approvals import ApprovalAdmin
 from billing_site.backoffice.admin.base import BackOfficeAdmin, ReadOnlyInline
 from billing_site.backoffice.admin.events import EventAdmin
 from billing_site.backoffice.admin.jobs import JobAdmin
+from billing_site.backoffice.admin.notices import NoticeAdmin
 from billing_site.backoffice.admin.staff import RoleAdmin, StaffAdmin
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "BackOfficeAdmin",
     "EventAdmin",
     "JobAdmin",
+    "NoticeAdmin",
     "ReadOnlyInline",
     "RoleAdmin",
     "StaffAdmin",

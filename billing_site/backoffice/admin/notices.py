@@ -1,0 +1,50 @@
+"""Messages out: what was sent to whom, what waits, and what failed and why."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from billing_site.backoffice.admin.base import BackOfficeAdmin
+from billing_site.backoffice.display import NOTHING, link_to_id, status_badge, timestamp_display
+from billing_site.platform.models import Notice, NoticeStatus
+
+
+@admin.register(Notice)
+class NoticeAdmin(BackOfficeAdmin):
+    """Mail and chat messages."""
+
+    financial = True
+    nav_title = "Messages out"
+    nav_icon = "outgoing_mail"
+    nav_order = 30
+    empty_title = "No message yet"
+    empty_text = "Alerts that ask for mail or chat write one when they fire."
+    list_display = ("subject", "channel", "recipient", "state", "attempts", "written", "sent")
+    list_filter = ("status", "channel")
+    search_fields = ("=recipient", "=about", "subject")
+    search_help_text = "An exact mail address, the id of what it is about, or words of the subject"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("subject", "state"),
+                    ("channel", "recipient"),
+                    ("about_link", "attempts"),
+                    ("written", "sent"),
+                    ("next_attempt", "error"),
+                    "body",
+                    "public_id",
+                )
+            },
+        ),
+    )
+    readonly_fields = ("state", "about_link", "written", "sent", "next_attempt", "public_id")
+    state = status_badge(tones={NoticeStatus.SENT: "good"}, description="State")
+    written = timestamp_display("created_at", description="Written")
+    sent = timestamp_display("sent_at", description="Sent")
+    next_attempt = timestamp_display("due_at", description="Next attempt")
+
+    @admin.display(description="About")
+    def about_link(self, notice: Notice) -> str:
+        return link_to_id(notice.about, notice.about) if notice.about else NOTHING

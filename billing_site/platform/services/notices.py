@@ -1,0 +1,158 @@
+"""
+Notices: mail and chat messages, written in the transaction of what they are about and sent after it.
+
+An attempt is claimed in a transaction of its own, made outside any, and its outcome written in another. An attempt
+whose process died counts as lost after two minutes and is made again: then, and only then, a message may arrive twice.
+"""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parseaddr
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from billing_site.kernel import jobs
+from billing_site.platform.models import Notice, NoticeChannel, NoticeStatus
+from billing_site.platform.services.outgoing import DeliveryFailed, post_json
+
+LOST_AFTER: Final = timedelta(minutes=2)
+# After each failed attempt but the last the wait for the next one.
+WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+SWEEP_LIMIT: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotice:
+    """
+    A message to send. `key` names what it is about and for whom: another notice with the same key is not sent.
+
+    `recipient` is the mail address; chat has one place for all. `about` is the public id of the object behind it.
+    """
+
+    key: str
+    channel: NoticeChannel
+    subject: str
+    body: str
+    recipient: str = ""
+    account_id: UUID | None = None
+    about: str = ""
+
+
+def queue_notices(new: Iterable[NewNotice]) -> int:
+    """Write notices in the caller's transaction, have them sent after it, and return how many were new."""
+    rows = [
+        Notice(
+            key=each.key,
+            channel=each.channel,
+            subject=" ".join(each.subject.split())[:255],
+            body=each.body,
+            recipient=each.recipient,
+            account_id=each.account_id,
+            about=each.about,
+        )
+        for each in new
+    ]
+    if not rows:
+        return 0
+    Notice.objects.bulk_create(rows, ignore_conflicts=True)
+    stored = list(Notice.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
+    for notice_id in stored:
+        jobs.enqueue("platform.send_notice", notice_id=str(notice_id))
+    return len(stored)
+
+
+def send_notice(*, notice_id: UUID, at: datetime) -> bool:
+    """
+    Make one attempt at a notice that is due and tell whether it arrived; False also where there is nothing to do.
+
+    `at` is the wall clock. Never call it in a transaction: it talks to the network.
+    """
+    notice = _claim(notice_id, at)
+    if notice is None:
+        return False
+    try:
+        _SENDERS[notice.channel](notice)
+    except DeliveryFailed as failure:
+        _record_failure(notice, str(failure), at)
+        return False
+    Notice.objects.filter(pk=notice.pk, status=NoticeStatus.PENDING).update(
+        status=NoticeStatus.SENT, sent_at=at, due_at=None, error="", updated_at=at
+    )
+    return True
+
+
+def sweep_notices(*, at: datetime) -> int:
+    """Make an attempt at everything that is due, at most a hundred, longest waiting first; return how many arrived."""
+    due = list(_select_due(at).order_by("due_at", "id").values_list("pk", flat=True)[:SWEEP_LIMIT])
+    return sum(send_notice(notice_id=notice_id, at=at) for notice_id in due)
+
+
+def _select_due(at: datetime) -> QuerySet[Notice]:
+    return Notice.objects.filter(Q(due_at__isnull=True) | Q(due_at__lte=at), status=NoticeStatus.PENDING)
+
+
+@transaction.atomic
+def _claim(notice_id: UUID, at: datetime) -> Notice | None:
+    """Take a notice for one attempt, or return None when it is not due or somebody else has it."""
+    notice = _select_due(at).select_for_update(skip_locked=True).filter(pk=notice_id).first()
+    if notice is None:
+        return None
+    notice.attempts += 1
+    notice.due_at = at + LOST_AFTER
+    notice.save(update_fields=["attempts", "due_at", "updated_at"])
+    return notice
+
+
+def _record_failure(notice: Notice, error: str, at: datetime) -> None:
+    last = notice.attempts > len(WAITS)
+    Notice.objects.filter(pk=notice.pk, status=NoticeStatus.PENDING).update(
+        status=NoticeStatus.FAILED if last else NoticeStatus.PENDING,
+        due_at=None if last else at + WAITS[notice.attempts - 1],
+        error=error[:500],
+        updated_at=at,
+    )
+
+
+# ---- channels -------------------------------------------------------------------------------------------------------
+def _send_mail(notice: Notice) -> None:
+    if not settings.EMAIL_BACKEND:
+        raise DeliveryFailed("No mail server is set: BILLING_EMAIL_URL.")
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
+    message = EmailMessage(
+        notice.subject,
+        notice.body,
+        settings.DEFAULT_FROM_EMAIL,
+        [notice.recipient],
+        # Of two attempts that both arrived, a mailbox can tell that they are one message.
+        headers={"Message-ID": f"<{notice.public_id}@{domain}>", "Auto-Submitted": "auto-generated"},
+    )
+    try:
+        message.send()
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        raise DeliveryFailed(f"The mail was not taken: {type(error).__name__}.") from error
+
+
+def _send_chat(notice: Notice) -> None:
+    if not settings.BILLING_CHAT_WEBHOOK_URL:
+        raise DeliveryFailed("No chat webhook is set: BILLING_CHAT_WEBHOOK_URL.")
+    post_json(settings.BILLING_CHAT_WEBHOOK_URL, {"text": _escape(f"*{notice.subject}*\n{notice.body}")})
+
+
+def _escape(text: str) -> str:
+    """Return text that no chat reads as a mention or a link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_SENDERS: Final[Mapping[str, Callable[[Notice], None]]] = {
+    NoticeChannel.MAIL: _send_mail,
+    NoticeChannel.CHAT: _send_chat,
+}

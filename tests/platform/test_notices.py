@@ -1,0 +1,166 @@
+"""Messages out: written with their cause, sent once, tried again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import transaction
+
+from billing_site.platform.models import Notice, NoticeChannel
+from billing_site.platform.services.notices import (
+    LOST_AFTER,
+    WAITS,
+    NewNotice,
+    queue_notices,
+    send_notice,
+    sweep_notices,
+)
+from tests.support.jobs import SentJobs
+
+pytestmark = pytest.mark.django_db
+
+AT = datetime(2024, 3, 1, 9, tzinfo=UTC)
+MAIL = NewNotice("alert:1", NoticeChannel.MAIL, "Cost is\n above", "5.00 USD of 4.00 USD", recipient="ops@example.com")
+CHAT = NewNotice("alert:2", NoticeChannel.CHAT, "Cost of <!channel>", "A & B")
+
+
+class ChatRoom(HTTPServer):
+    """A real server that takes messages, and answers `status`."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status = 200
+        self.got: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.server_port}/hook?secret=1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        room = self.server
+        assert isinstance(room, ChatRoom)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        room.got.append({"host": self.headers["Host"], "path": self.path, "body": body})
+        self.send_response(room.status)
+        if room.status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on the console."""
+
+
+@pytest.fixture
+def room(settings: Any) -> Iterator[ChatRoom]:
+    server = ChatRoom()
+    settings.BILLING_CHAT_WEBHOOK_URL, settings.BILLING_ALLOW_PRIVATE_URLS = server.url, True
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def queue(new: NewNotice) -> Notice:
+    assert queue_notices([new]) == 1
+    return Notice.objects.get(key=new.key)
+
+
+class TestQueueNotices:
+    def test_writes_a_row_and_rings_after_the_commit(
+        self, sent_jobs: SentJobs, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+            notice = queue(MAIL)
+            assert sent_jobs == []
+        assert sent_jobs.of("platform.send_notice") == [{"notice_id": str(notice.pk)}]
+        assert (notice.status, notice.subject, notice.attempts) == ("pending", "Cost is above", 0)
+
+    def test_tells_the_same_thing_once(self) -> None:
+        queue(MAIL)
+        assert queue_notices([MAIL]) == 0
+        assert Notice.objects.count() == 1
+
+
+class TestSendNotice:
+    def test_sends_mail_that_says_it_is_automatic(self) -> None:
+        notice = queue(MAIL)
+        assert send_notice(notice_id=notice.pk, at=AT)
+        [message] = mail.outbox
+        assert (message.subject, message.body, message.to) == ("Cost is above", MAIL.body, ["ops@example.com"])
+        assert message.extra_headers["Auto-Submitted"] == "auto-generated"
+        assert notice.public_id in message.extra_headers["Message-ID"]
+        notice.refresh_from_db()
+        assert (notice.status, notice.sent_at, notice.attempts) == ("sent", AT, 1)
+
+    def test_sends_nothing_a_second_time(self) -> None:
+        notice = queue(MAIL)
+        assert [send_notice(notice_id=notice.pk, at=AT) for _ in range(2)] == [True, False]
+        assert len(mail.outbox) == 1
+
+    def test_leaves_alone_what_somebody_else_is_sending(self) -> None:
+        notice = queue(MAIL)
+        Notice.objects.update(attempts=1, due_at=AT + LOST_AFTER)  # claimed, its outcome unknown
+        assert not send_notice(notice_id=notice.pk, at=AT)
+        assert send_notice(notice_id=notice.pk, at=AT + LOST_AFTER)
+        assert len(mail.outbox) == 1
+
+    def test_waits_longer_after_each_failure_and_gives_up(self, settings: Any) -> None:
+        settings.EMAIL_BACKEND = ""
+        notice, at = queue(MAIL), AT
+        for wait in WAITS:
+            assert not send_notice(notice_id=notice.pk, at=at)
+            notice.refresh_from_db()
+            assert (notice.status, notice.due_at) == ("pending", at + wait)
+            assert not send_notice(notice_id=notice.pk, at=at + wait - timedelta(seconds=1))
+            at += wait
+        assert not send_notice(notice_id=notice.pk, at=at)
+        notice.refresh_from_db()
+        assert (notice.status, notice.attempts, notice.due_at) == ("failed", len(WAITS) + 1, None)
+        assert notice.error == "No mail server is set: BILLING_EMAIL_URL."
+
+    def test_posts_to_the_chat_without_mentions(self, room: ChatRoom) -> None:
+        notice = queue(CHAT)
+        assert send_notice(notice_id=notice.pk, at=AT)
+        [got] = room.got
+        # The call goes to a checked address, the name stays the server's.
+        assert got["host"] == f"localhost:{room.server_port}"
+        assert got["path"] == "/hook?secret=1"
+        assert got["body"] == {"text": "*Cost of &lt;!channel&gt;*\nA &amp; B"}
+
+    @pytest.mark.parametrize("status", [302, 404, 500])
+    def test_only_a_2xx_has_arrived(self, room: ChatRoom, status: int) -> None:
+        room.status = status
+        notice = queue(CHAT)
+        assert not send_notice(notice_id=notice.pk, at=AT)
+        notice.refresh_from_db()
+        assert notice.error == f"The other side answered {status}."
+        assert len(room.got) == 1  # a redirect is not followed
+
+    def test_keeps_the_secret_address_out_of_the_error(self, settings: Any) -> None:
+        settings.BILLING_CHAT_WEBHOOK_URL = "https://127.0.0.1/hook?secret=1"
+        notice = queue(CHAT)
+        assert not send_notice(notice_id=notice.pk, at=AT)
+        notice.refresh_from_db()
+        assert notice.error == "The address is not a public one."
+
+
+class TestSweepNotices:
+    def test_sends_what_was_left_behind_and_what_is_due_again(self) -> None:
+        for number, due in enumerate([None, AT - timedelta(minutes=1), AT + timedelta(minutes=1)]):
+            notice = queue(NewNotice(f"n{number}", NoticeChannel.MAIL, f"S{number}", "B", recipient="a@example.com"))
+            Notice.objects.filter(pk=notice.pk).update(due_at=due)
+        assert sweep_notices(at=AT) == 2
+        assert [message.subject for message in mail.outbox] == ["S1", "S0"]
+        assert sweep_notices(at=AT) == 0
