@@ -44,20 +44,29 @@ class JWTAuthentication(BaseAuthentication):
     """Turn `Authorization: Bearer <JWT>` into a `Principal`; any other scheme counts as no token."""
 
     def authenticate(self, request: Request) -> tuple[Principal, dict[str, Any]] | None:
-        parts = get_authorization_header(request).split()
-        if not parts or parts[0].lower() != b"bearer":
-            return None
-        if len(parts) != 2:
-            raise TokenInvalid("The Authorization header must be: Bearer, one space, the token.")
-        try:
-            token = parts[1].decode("ascii")
-        except UnicodeDecodeError as error:
-            raise TokenInvalid("The token is not ASCII text.") from error
-        claims = verify_token(token)
-        return read_principal(claims), claims
+        return authenticate_bearer(get_authorization_header(request))
 
     def authenticate_header(self, request: Request) -> str:
         return REALM
+
+
+def authenticate_bearer(header: bytes) -> tuple[Principal, dict[str, Any]] | None:
+    """
+    Return the caller that an Authorization header speaks of, and the claims; None without a Bearer token.
+
+    :raises TokenInvalid: when the token does not hold.
+    """
+    parts = header.split()
+    if not parts or parts[0].lower() != b"bearer":
+        return None
+    if len(parts) != 2:
+        raise TokenInvalid("The Authorization header must be: Bearer, one space, the token.")
+    try:
+        token = parts[1].decode("ascii")
+    except UnicodeDecodeError as error:
+        raise TokenInvalid("The token is not ASCII text.") from error
+    claims = verify_token(token)
+    return read_principal(claims), claims
 
 
 def verify_token(token: str) -> dict[str, Any]:

@@ -66,9 +66,19 @@ class HasScope(BasePermission):
         if not scopes:
             logger.error("%s.%s declares no scope and is refused", type(view).__name__, action)
             raise ScopeMissing("This operation is not open to anyone.", required_scope=None)
-        required = scopes.get(principal.audience)
-        if required is None:
-            raise AudienceRejected(f"This operation does not take {principal.audience} tokens.")
-        if required not in principal.scopes:
-            raise ScopeMissing(f"This operation needs the scope {required}.", required_scope=required)
+        require_scope(principal, scopes)
         return True
+
+
+def require_scope(principal: Principal, scopes: Scopes) -> None:
+    """
+    Check that the token's audience may use an operation with these scopes and holds the one it needs.
+
+    :raises AudienceRejected: when it is of the other audience.
+    :raises ScopeMissing: when it lacks the scope.
+    """
+    required = scopes.get(principal.audience)
+    if required is None:
+        raise AudienceRejected(f"This operation does not take {principal.audience} tokens.")
+    if required not in principal.scopes:
+        raise ScopeMissing(f"This operation needs the scope {required}.", required_scope=required)

@@ -172,20 +172,21 @@ def render_problem(error: DomainError, *, request_id: str, camel: bool = False) 
 def handle_exception(error: Exception, context: Mapping[str, Any]) -> Response:
     """Answer any exception of an API view with a problem document; what nobody foresaw is logged and named internal."""
     request: Request = context["request"]
-    request_id = get_request_id(request._request)
+    document, headers = describe_failure(request._request, error)
+    response = Response(document, status=document["status"], content_type=PROBLEM_MEDIA_TYPE, headers=headers)
+    response.exception = True
+    return response
+
+
+def describe_failure(request: HttpRequest, error: Exception) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the problem document of what a handler of `request` raised, and its headers; log what nobody foresaw."""
     known = to_domain_error(error)
     if known is None:
         logger.error("unexpected failure of %s %s", request.method, request.path, exc_info=error)
         known = InternalError("The request failed unexpectedly. Name the instance when you report it.")
-    sent_camel = (request.content_type or "").startswith(CAMEL_MEDIA_TYPE)
-    response = Response(
-        render_problem(known, request_id=request_id, camel=sent_camel),
-        status=known.status,
-        content_type=PROBLEM_MEDIA_TYPE,
-        headers=_headers_of(known, error),
-    )
-    response.exception = True
-    return response
+    sent_camel = request.META.get("CONTENT_TYPE", "").startswith(CAMEL_MEDIA_TYPE)
+    document = render_problem(known, request_id=get_request_id(request), camel=sent_camel)
+    return document, _headers_of(known, error)
 
 
 def _headers_of(known: DomainError, error: Exception) -> dict[str, str]:

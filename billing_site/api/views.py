@@ -95,6 +95,11 @@ class BillingView(APIView):
         """Tell whether anyone may call, with no token."""
         return AllowAny in self.permission_classes
 
+    @classmethod
+    def get_body_limit(cls) -> int:
+        """Return how many bytes a body may have."""
+        return cls.max_body_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse what no handler should see, cheapest checks first."""
         method = (request.method or "").lower()
@@ -108,7 +113,7 @@ class BillingView(APIView):
             if any("\x00" in value for value in values):
                 raise ValidationFailed.of(name, "invalid", "The character U+0000 is not allowed.")
         if method not in ("get", "head"):
-            self._read_body(request._request)
+            read_body(request._request, self.get_body_limit())
             refuse_card_data(request._request, strict=self.handles_payment_methods)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -130,24 +135,28 @@ class BillingView(APIView):
         rendered = serializer(rows, many=True, context={"request": self.request, "view": self, **context})
         return paginator.get_paginated_response(rendered.data)
 
-    def _read_body(self, request: HttpRequest) -> None:
-        """Read the body once, and never more of it than the limit; forms are left to their parser."""
-        limit = self.max_body_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
-        length = request.META.get("CONTENT_LENGTH") or "0"
-        if not length.isdigit() or int(length) > limit:
-            raise body_too_large(limit)
-        if (request.content_type or "") in _FORMS or hasattr(request, "_body"):
-            return
-        chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
-        # Django takes a body without a length for an empty one; the server in front ends a chunked stream itself.
-        source = request.META.get("wsgi.input", request) if chunked else request
-        body = source.read(limit + 1)
-        if len(body) > limit:
-            raise body_too_large(limit)
-        request._body = body
-        request._read_started = True  # type: ignore[attr-defined]
-        if chunked:
-            request.META["CONTENT_LENGTH"] = str(len(body))
+
+def read_body(request: HttpRequest, limit: int) -> None:
+    """
+    Read the body once, and never more of it than `limit` bytes; forms are left to their parser.
+
+    :raises ValidationFailed: when it is larger.
+    """
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdigit() or int(length) > limit:
+        raise body_too_large(limit)
+    if (request.content_type or "") in _FORMS or hasattr(request, "_body"):
+        return
+    chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
+    # Django takes a body without a length for an empty one; the server in front ends a chunked stream itself.
+    source = request.META.get("wsgi.input", request) if chunked else request
+    body = source.read(limit + 1)
+    if len(body) > limit:
+        raise body_too_large(limit)
+    request._body = body
+    request._read_started = True  # type: ignore[attr-defined]
+    if chunked:
+        request.META["CONTENT_LENGTH"] = str(len(body))
 
 
 class BillingAPIView(BillingView):
