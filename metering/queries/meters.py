@@ -30,6 +30,8 @@ METRIC_TYPES: Final[dict[str, MetricType]] = {
     "storage_bytes": MetricType("storage_bytes", "bytes"),
     "compute_seconds": MetricType("compute", "seconds"),
     "data_transfer_bytes": MetricType("bandwidth", "bytes"),
+    "data_transfer_gb": MetricType("bandwidth", "GB"),
+    "ai_tokens": MetricType("llm_tokens", "tokens"),
     "active_users": MetricType("active_users", "count"),
     "ml_inference_requests": MetricType("ml_inference_requests", "count"),
     "dashboard_views": MetricType("dashboard_views", "count"),

@@ -6,18 +6,11 @@ Source: contract chapter Entitlements (Status view).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
-from django.conf import settings
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.fields import CharField
-from django.db.models.functions import Cast, JSONObject
+from django.db.models import Exists, OuterRef, Subquery, Sum
 
 from accounts.models import (
     Account,
@@ -28,13 +21,9 @@ from accounts.models import (
     PaymentMethod,
     PaymentMethodStatus,
     ProviderType,
-    Subscription,
 )
-from accounts.models.subscription import RUNNING_STATUSES
-from billing_site.kernel.periods import Period
-from catalog.models import Enforcement, Plan, PlanVersionFeature, Price, QuotaRule
-from metering.rating.windows import get_bucket
-from metering.stores import Quantity, QuantityRequest, sum_quantities
+from metering.queries.quota_sources import ACCESS_STATUSES, gives_access, with_quota_sources
+from metering.queries.quotas import QuotaUse, find_stopping, list_quotas_in_force, measure_quotas
 
 # What a status is called in the view, the best first.
 _SHOWN: Final = {
@@ -47,30 +36,6 @@ _SHOWN: Final = {
     "canceled": "canceled",
 }
 _BEST_FIRST: Final = ("active", "past_due", "paused", "incomplete", "canceled")
-_ACCESS: Final = ("active", "trialing")
-ZERO: Final = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaUse:
-    """How much of a quota is used in its present bucket, in the meter's unit."""
-
-    feature: str
-    meter_event_name: str
-    window: str
-    used: Decimal
-    limit: Decimal
-    is_hard: bool
-    bucket: Period
-    upgrade_plan_id: str
-
-    @property
-    def remaining(self) -> Decimal:
-        return max(ZERO, self.limit - self.used)
-
-    @property
-    def exceeded(self) -> bool:
-        return self.used >= self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +44,7 @@ class BillingStatus:
     The state of an account. `credit_balance` is prepaid money available, minor units of the account's currency.
 
     `status` is that of the best subscription, `missing` without any; `plan_id` and `provider` are that one's.
-    `features` and `usage` are those of every subscription that gives access.
+    `features` are those of every subscription that gives access; `usage` is that of every limit in force.
     """
 
     account: Account
@@ -95,17 +60,17 @@ class BillingStatus:
     @property
     def exhausted(self) -> QuotaUse | None:
         """The hard quota that stops the account: of several the one that resets last."""
-        stopping = [use for use in self.usage if use.is_hard and use.exceeded]
-        return max(stopping, key=lambda use: use.bucket.end, default=None)
+        return find_stopping(self.usage)
 
 
 def get_status(*, account: Account, at: datetime) -> BillingStatus:
-    """Return where `account` stands at `at`. Two queries; one when no plan in force has a quota."""
+    """Return where `account` stands at `at`. Two queries, one more where gauges are limited; one without a quota."""
     found: Any = _load(account, at)
     subscriptions: list[dict[str, Any]] = sorted(
         found.listed_subscriptions, key=lambda each: _BEST_FIRST.index(_SHOWN[each["status"]])
     )
-    running = [each for each in subscriptions if _gives_access(each, at)]
+    running = [each for each in subscriptions if gives_access(each, at=at)]
+    limited = [quota for quota in list_quotas_in_force(found, at=at) if quota.limit is not None]
     best = subscriptions[0] if subscriptions else None
     return BillingStatus(
         account=account,
@@ -113,7 +78,7 @@ def get_status(*, account: Account, at: datetime) -> BillingStatus:
         plan_id=None if best is None else best["plan_id"],
         provider=None if best is None else _name_provider(best),
         features=tuple(dict.fromkeys(feature for each in running for feature in _list_features(each))),
-        usage=tuple(_measure(account, running, at)),
+        usage=tuple(measure_quotas(limited)),
         is_running=bool(running),
         credit_balance=max(0, -(found.prepaid_balance or 0) - (found.held or 0)),
         has_payment_method=found.has_payment_method,
@@ -127,64 +92,17 @@ def _load(account: Account, at: datetime) -> Account:
         account=OuterRef("pk"), status=HoldStatus.PENDING, currency=OuterRef("currency"), expires_at__gt=at
     )
     return (
-        Account.objects.filter(pk=account.pk)
+        with_quota_sources(Account.objects.filter(pk=account.pk))
         .annotate(
             prepaid_balance=Subquery(pot.values("balance")[:1]),
             held=Subquery(holds.order_by().values("account").annotate(total=Sum("amount")).values("total")),
             has_payment_method=Exists(
                 PaymentMethod.objects.filter(account=OuterRef("pk"), status=PaymentMethodStatus.ATTACHED)
             ),
-            listed_subscriptions=ArraySubquery(_list_subscriptions(OuterRef("pk")).values(entry=_SUBSCRIPTION)),
         )
-        .only("pk")
+        .only("pk", "timezone")
         .get()
     )
-
-
-def _list_subscriptions(account_id: OuterRef) -> QuerySet[Subscription]:
-    """Return what is running, the newest first, and else the last that ran: as many as there are products, or one."""
-    running = Q(status__in=RUNNING_STATUSES)
-    newest = Subscription.objects.filter(account_id=OuterRef("account_id")).order_by("-id").values("pk")[:1]
-    features = PlanVersionFeature.objects.filter(plan_version=OuterRef("plan_version")).order_by("position", "id")
-    return (
-        Subscription.objects.filter(running | Q(pk=Subquery(newest)), account_id=account_id)
-        .order_by("-id")
-        .annotate(
-            listed_features=ArraySubquery(features.values("feature__key")),
-            listed_quotas=ArraySubquery(_list_quotas().values(entry=_QUOTA)),
-        )
-    )
-
-
-def _list_quotas() -> QuerySet[QuotaRule]:
-    """Return the quota rules of a subscription's plan, with the cheapest plan that allows more."""
-    rules = QuotaRule.objects.filter(plan_version=OuterRef("plan_version")).order_by("feature__key", "window", "id")
-    as_tight = QuotaRule.objects.filter(
-        plan_version=OuterRef("current_version"),
-        meter=OuterRef(OuterRef("meter")),
-        window=OuterRef(OuterRef("window")),
-        limit__lte=OuterRef(OuterRef("limit")),
-    )
-    fee = Price.objects.filter(
-        plan_version=OuterRef("current_version"), meter__isnull=True, currency=OuterRef(OuterRef(OuterRef("currency")))
-    )
-    roomier = Plan.objects.filter(
-        ~Exists(as_tight),
-        product=OuterRef("plan_version__plan__product"),
-        is_active=True,
-        current_version__contact_sales=False,
-    ).annotate(fee=Subquery(fee.order_by("unit_amount").values("unit_amount")[:1]))
-    cheapest = roomier.exclude(pk=OuterRef("plan_version__plan")).order_by(F("fee").asc(nulls_last=True), "key")
-    return rules.annotate(roomier_plan=Subquery(cheapest.values("key")[:1]))
-
-
-def _gives_access(subscription: dict[str, Any], at: datetime) -> bool:
-    """Tell whether its features count: active, trialing, or past due for a few days where the site allows it."""
-    if subscription["status"] in _ACCESS:
-        return True
-    grace = timedelta(days=settings.BILLING_PAST_DUE_GRACE_DAYS)
-    since = datetime.fromisoformat(subscription["current_period_start"])
-    return bool(subscription["status"] == "past_due" and at < since + grace)
 
 
 def _list_features(subscription: dict[str, Any]) -> list[str]:
@@ -192,62 +110,10 @@ def _list_features(subscription: dict[str, Any]) -> list[str]:
     named: list[str] | None = subscription["provider_features"]
     if named is None:
         return list(subscription["features"])
-    return named if subscription["status"] in _ACCESS else []
+    return named if subscription["status"] in ACCESS_STATUSES else []
 
 
 def _name_provider(subscription: dict[str, Any]) -> str:
     if subscription["provider"]:
         return str(subscription["provider"])
     return "stripe" if subscription["provider_type"] == ProviderType.STRIPE else "local"
-
-
-def _measure(account: Account, subscriptions: Sequence[dict[str, Any]], at: datetime) -> list[QuotaUse]:
-    """Return the use of every quota of the subscriptions, from the events of its bucket. One query for all."""
-    asked: list[tuple[dict[str, Any], QuantityRequest]] = []
-    for subscription in subscriptions:
-        period = Period(
-            datetime.fromisoformat(subscription["current_period_start"]),
-            datetime.fromisoformat(subscription["current_period_end"]),
-        )
-        for rule in subscription["quotas"]:
-            bucket = get_bucket(rule["window"], at=at, billing_period=period)
-            asked.append((rule, QuantityRequest(account.pk, UUID(rule["meter_id"]), bucket)))
-    found: dict[QuantityRequest, Quantity] = {}
-    if asked:
-        found = sum_quantities(list(dict.fromkeys(request for _, request in asked)))
-    return [
-        QuotaUse(
-            feature=rule["feature"],
-            meter_event_name=rule["meter_event_name"],
-            window=rule["window"],
-            used=found[request].quantity,
-            limit=Decimal(rule["limit"]),
-            is_hard=rule["enforcement"] == Enforcement.HARD,
-            bucket=request.period,
-            upgrade_plan_id=rule["upgrade_plan_key"] or rule["roomier_plan"] or "",
-        )
-        for rule, request in asked
-    ]
-
-
-_SUBSCRIPTION: Final = JSONObject(
-    status="status",
-    provider_type="provider_type",
-    provider="provider",
-    provider_features="provider_features",
-    current_period_start="current_period_start",
-    current_period_end="current_period_end",
-    plan_id="plan_version__plan__key",
-    features="listed_features",
-    quotas="listed_quotas",
-)
-_QUOTA: Final = JSONObject(
-    feature="feature__key",
-    meter_id="meter_id",
-    meter_event_name="meter__event_name",
-    window="window",
-    limit=Cast("limit", CharField()),
-    enforcement="enforcement",
-    upgrade_plan_key="upgrade_plan_key",
-    roomier_plan="roomier_plan",
-)

@@ -15,6 +15,7 @@ from metering.stores.events import (
     insert_events,
     list_events,
 )
+from metering.stores.gauges import read_last_values
 from metering.stores.groups import GroupRequest, QuantityGroup, StreamedEvent, stream_events, sum_groups
 from metering.stores.quantities import (
     Bucket,
@@ -47,6 +48,7 @@ __all__ = [
     "insert_client",
     "insert_events",
     "list_events",
+    "read_last_values",
     "stream_events",
     "sum_buckets",
     "sum_centers",

@@ -9,7 +9,8 @@ from rest_framework import serializers
 from accounts.models import Tier
 from billing_site.api.fields import AccountRefField, DecimalStringField, MoneyField
 from catalog.models import QuotaWindow
-from metering.queries.status import BillingStatus, QuotaUse
+from metering.queries.quotas import QuotaUse
+from metering.queries.status import BillingStatus
 
 STATUSES = ("missing", "incomplete", "active", "past_due", "paused", "canceled")
 SETUP_COMMAND = "billing setup"
@@ -22,14 +23,14 @@ class StatusQuery(serializers.Serializer[dict[str, Any]]):
 class QuotaUsageSerializer(serializers.Serializer[QuotaUse]):
     """How much of a quota is used."""
 
-    feature = serializers.CharField()
-    meter_event_name = serializers.CharField()
-    window = serializers.ChoiceField(choices=QuotaWindow.choices)
+    feature = serializers.CharField(source="quota.feature")
+    meter_event_name = serializers.CharField(source="quota.meter_event_name")
+    window = serializers.ChoiceField(source="quota.window", choices=QuotaWindow.choices)
     used = DecimalStringField()
-    limit = DecimalStringField()
+    limit = DecimalStringField(source="quota.limit")
     remaining = DecimalStringField(help_text="Never below zero.")
     exceeded = serializers.BooleanField()
-    upgrade_plan_id = serializers.CharField(required=False)
+    upgrade_plan_id = serializers.CharField(source="quota.upgrade_plan_id", required=False)
 
     def to_representation(self, instance: QuotaUse) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
@@ -77,6 +78,6 @@ def render_status(status: BillingStatus, *, tier: str) -> dict[str, Any]:
         shown |= {"next_action": "setup_billing", "command": SETUP_COMMAND}
     elif exhausted is not None:
         shown["next_action"] = "upgrade_plan"
-        if exhausted.upgrade_plan_id:
-            shown["recommended_plan"] = exhausted.upgrade_plan_id
+        if exhausted.quota.upgrade_plan_id:
+            shown["recommended_plan"] = exhausted.quota.upgrade_plan_id
     return dict(BillingStatusSerializer(shown).data)

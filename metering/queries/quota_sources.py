@@ -1,0 +1,152 @@
+"""
+Where the quotas of accounts come from: their subscriptions' plans and limits of their own, in one query for many.
+
+The rows stand as JSON on annotated accounts, so that whoever asks for more about an account asks in the same query.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.fields import CharField
+from django.db.models.functions import Cast, JSONObject
+
+from accounts.models import Account, Subscription
+from accounts.models.subscription import RUNNING_STATUSES
+from catalog.models import Plan, PlanVersionFeature, Price, QuotaRule
+from metering.models import AccountQuota
+
+ACCESS_STATUSES: Final = ("active", "trialing")
+
+
+def with_quota_sources(accounts: QuerySet[Account]) -> QuerySet[Account]:
+    """
+    Annotate accounts with `listed_subscriptions` and `listed_quotas`.
+
+    Subscriptions are those that are running, the newest first, and else the last that ran, each with the features and
+    quota rules of its plan. Quotas are the account's own that are active.
+    """
+    return accounts.annotate(
+        listed_subscriptions=ArraySubquery(_list_subscriptions(OuterRef("pk")).values(entry=_SUBSCRIPTION)),
+        listed_quotas=ArraySubquery(_list_account_quotas().values(entry=_ACCOUNT_QUOTA)),
+    )
+
+
+def gives_access(subscription: dict[str, Any], *, at: datetime) -> bool:
+    """Tell whether its features count: active, trialing, or past due for a few days where the site allows it."""
+    if subscription["status"] in ACCESS_STATUSES:
+        return True
+    grace = timedelta(days=settings.BILLING_PAST_DUE_GRACE_DAYS)
+    since = datetime.fromisoformat(subscription["current_period_start"])
+    return bool(subscription["status"] == "past_due" and at < since + grace)
+
+
+def _list_subscriptions(account_id: OuterRef) -> QuerySet[Subscription]:
+    """Return as many as there are products, or one."""
+    running = Q(status__in=RUNNING_STATUSES)
+    newest = Subscription.objects.filter(account_id=OuterRef("account_id")).order_by("-id").values("pk")[:1]
+    features = PlanVersionFeature.objects.filter(plan_version=OuterRef("plan_version")).order_by("position", "id")
+    return (
+        Subscription.objects.filter(running | Q(pk=Subquery(newest)), account_id=account_id)
+        .order_by("-id")
+        .annotate(
+            listed_features=ArraySubquery(features.values("feature__key")),
+            listed_quotas=ArraySubquery(_list_plan_quotas().values(entry=_PLAN_QUOTA)),
+        )
+    )
+
+
+def _list_plan_quotas() -> QuerySet[QuotaRule]:
+    """Return the quota rules of a subscription's plan, with the cheapest plan of the product that allows more."""
+    rules = QuotaRule.objects.filter(plan_version=OuterRef("plan_version")).order_by("feature__key", "window", "id")
+    roomier = _list_roomier_plans(currency=OuterRef(OuterRef(OuterRef("currency")))).filter(
+        product=OuterRef("plan_version__plan__product")
+    )
+    return rules.annotate(
+        roomier_plan=Subquery(roomier.exclude(pk=OuterRef("plan_version__plan")).values("key")[:1]),
+    )
+
+
+def _list_account_quotas() -> QuerySet[AccountQuota]:
+    """Return the quotas of an account, with the cheapest plan that allows more of what one of its products sells."""
+    subscribed = Subscription.objects.filter(account=OuterRef(OuterRef("account")), status__in=RUNNING_STATUSES)
+    limiting = QuotaRule.objects.filter(
+        plan_version=OuterRef("plan_version"), meter=OuterRef(OuterRef(OuterRef("meter")))
+    )
+    priced = Price.objects.filter(plan_version=OuterRef("plan_version"), meter=OuterRef(OuterRef(OuterRef("meter"))))
+    selling = subscribed.filter(Exists(limiting) | Exists(priced))
+    roomier = (
+        _list_roomier_plans(currency=OuterRef(OuterRef("account__currency")))
+        .filter(product__in=selling.values("product"))
+        .exclude(pk__in=subscribed.values("plan_version__plan"))
+    )
+    return (
+        AccountQuota.objects.filter(account=OuterRef("pk"), is_active=True)
+        .order_by("feature", "meter__event_name", "window")
+        .annotate(roomier_plan=Subquery(roomier.values("key")[:1]))
+    )
+
+
+def _list_roomier_plans(*, currency: OuterRef) -> QuerySet[Plan]:
+    """
+    Return the active plans with a higher limit or none for a quota's meter and window, the cheapest first.
+
+    For a subquery of quota rows. Plans that only staff sell are left out.
+    """
+    as_tight = QuotaRule.objects.filter(
+        plan_version=OuterRef("current_version"),
+        meter=OuterRef(OuterRef("meter")),
+        window=OuterRef(OuterRef("window")),
+        limit__lte=OuterRef(OuterRef("limit")),
+    )
+    fee = Price.objects.filter(plan_version=OuterRef("current_version"), meter__isnull=True, currency=currency)
+    return (
+        Plan.objects.filter(~Exists(as_tight), is_active=True, current_version__contact_sales=False)
+        .annotate(fee=Subquery(fee.order_by("unit_amount").values("unit_amount")[:1]))
+        .order_by(F("fee").asc(nulls_last=True), "key")
+    )
+
+
+_METER: Final[dict[str, str]] = {
+    "id": "id",
+    "meter_id": "meter_id",
+    "meter_event_name": "meter__event_name",
+    "unit": "meter__unit",
+    "aggregation": "meter__aggregation",
+    "window": "window",
+    "upgrade_plan_key": "upgrade_plan_key",
+    "roomier_plan": "roomier_plan",
+}
+_PLAN_QUOTA: Final = JSONObject(
+    **_METER,
+    feature="feature__key",
+    limit=Cast("limit", CharField()),
+    overage_price=Cast("overage_price", CharField()),
+    enforcement="enforcement",
+)
+_ACCOUNT_QUOTA: Final = JSONObject(
+    **_METER,
+    feature="feature",
+    limit=Cast("limit", CharField()),
+    overage_price=Cast("overage_price", CharField()),
+    is_hard="is_hard",
+    resource_type="resource_type",
+    resource_name="resource_name",
+    warning_percent=Cast("warning_percent", CharField()),
+    alert_recipients="alert_recipients",
+)
+_SUBSCRIPTION: Final = JSONObject(
+    status="status",
+    provider_type="provider_type",
+    provider="provider",
+    provider_features="provider_features",
+    current_period_start="current_period_start",
+    current_period_end="current_period_end",
+    plan_id="plan_version__plan__key",
+    features="listed_features",
+    quotas="listed_quotas",
+)
