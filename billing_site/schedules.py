@@ -27,6 +27,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "expire-holds": {"task": "accounts.expire_holds", "schedule": timedelta(minutes=5)},
     "prove-ledger": {"task": "accounts.prove_ledger", "schedule": crontab(hour=3, minute=20)},
     "purge-charge-clients": {"task": "metering.purge_charge_clients", "schedule": crontab(hour=3, minute=40)},
+    "purge-rejected-usage": {"task": "metering.purge_rejected_usage", "schedule": crontab(hour=3, minute=45)},
     "expire-approvals": {"task": "platform.expire_approvals", "schedule": timedelta(minutes=5)},
     "sweep-notices": {"task": "platform.sweep_notices", "schedule": timedelta(minutes=1)},
     "expire-idempotency-keys": {"task": "platform.expire_idempotency_keys", "schedule": timedelta(hours=1)},

@@ -262,6 +262,9 @@ BILLING_INVOICE_DUE_DAYS = env.int("BILLING_INVOICE_DUE_DAYS", default=7)
 BILLING_CATALOG_APPROVAL = env.bool("BILLING_CATALOG_APPROVAL", default=True)  # in the admin; ADR 0017
 BILLING_APPROVAL_LIMIT = env.int("BILLING_APPROVAL_LIMIT", default=10_000)  # minor units; 0: always two people
 BILLING_GUESSES_PER_MINUTE = env.int("BILLING_GUESSES_PER_MINUTE", default=30)  # checks of a coupon code, per caller
+# Refused usage requests are kept for some days, so many of one caller in a minute; the rest is only counted.
+BILLING_REJECTED_USAGE_DAYS = env.int("BILLING_REJECTED_USAGE_DAYS", default=30)
+BILLING_REJECTED_USAGE_PER_MINUTE = env.int("BILLING_REJECTED_USAGE_PER_MINUTE", default=30)
 BILLING_STARTER_CREDIT_NEEDS_METHOD = env.bool("BILLING_STARTER_CREDIT_NEEDS_METHOD", default=True)
 BILLING_REQUIRE_PAYMENT_METHOD = env.bool("BILLING_REQUIRE_PAYMENT_METHOD", default=False)  # for plans that cost
 # Changes to the table of accounts.terms.tiers.

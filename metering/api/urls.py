@@ -3,6 +3,7 @@
 from django.urls import path
 
 from metering.api.views.meter_events import MeterEventViewSet
+from metering.api.views.rejected_usage import RejectedUsageViewSet
 from metering.api.views.status import StatusViewSet
 from metering.api.views.tenant_usage import TenantUsageViewSet
 from metering.api.views.usage_charges import UsageChargeView
@@ -15,6 +16,7 @@ urlpatterns = [
     path(f"{TENANT}/summary", TenantUsageViewSet.as_view({"get": "summary"})),
     path("api/v1/billing/status", StatusViewSet.as_view({"get": "own"})),
     path("api/internal/billing/accounts/<path:account_id>/status", StatusViewSet.as_view({"get": "of_account"})),
+    path("api/internal/billing/rejected-usage", RejectedUsageViewSet.as_view({"get": "list"})),
     path("api/v1/billing/usage", UsageChargeView.as_view()),
     path("api/v1/billing/meter-events", MeterEventViewSet.as_view({"post": "create"})),
     path("api/v1/billing/meter-events/summary", MeterEventViewSet.as_view({"get": "summary"})),

@@ -2,6 +2,13 @@
 
 from metering.models.charge_client import ChargeClient
 from metering.models.quota import AccountQuota
+from metering.models.rejected_usage import RejectedUsageCount, RejectedUsageRequest
 from metering.models.usage_event import UsageEvent
 
-__all__ = ["AccountQuota", "ChargeClient", "UsageEvent"]
+__all__ = [
+    "AccountQuota",
+    "ChargeClient",
+    "RejectedUsageCount",
+    "RejectedUsageRequest",
+    "UsageEvent",
+]

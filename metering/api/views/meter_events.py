@@ -26,6 +26,7 @@ from billing_site.kernel.errors import (
 from metering.api.inputs import BatchTooLarge, CamelRawParser, EventReader, MeterEventInput, RawParser
 from metering.api.outputs import MeterEventResult, render_statuses, respond
 from metering.api.recording import Door, record_events
+from metering.api.refusals import KeepsRefusals
 from metering.api.serializers.described import describe, describe_batch
 from metering.api.serializers.usage import MeterSummaryQuery, MeterSummarySerializer
 from metering.queries.accounts import find_accounts
@@ -39,9 +40,10 @@ READER: Final = EventReader(MeterEventInput, maximum=MAX_EVENTS)
 DOOR: Final = Door({"meter": "meter_id", "quantity": "value", "idempotency_key": "idempotency"})
 
 
-class MeterEventViewSet(BillingViewSet):
+class MeterEventViewSet(KeepsRefusals, BillingViewSet):
     """Meter events, of any account."""
 
+    recording_actions = frozenset({"create"})
     parser_classes = [RawParser, CamelRawParser]
     scopes = {"create": internal("billing:usage:write"), "summary": BOTH_READ}
     problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {

@@ -44,6 +44,7 @@ from metering.api.outputs import (
 )
 from metering.api.pagination import UsagePages
 from metering.api.recording import Door, record_events
+from metering.api.refusals import KeepsRefusals
 from metering.api.serializers.described import describe, describe_batch
 from metering.api.serializers.usage import (
     UsageListQuery,
@@ -62,9 +63,10 @@ DOOR: Final = Door({"meter": "metric_type"})
 _RECORD: Final = internal("billing:usage:write")
 
 
-class TenantUsageViewSet(BillingViewSet):
+class TenantUsageViewSet(KeepsRefusals, BillingViewSet):
     """Usage events of an account."""
 
+    recording_actions = frozenset({"create", "batch"})
     parser_classes = [RawParser, CamelRawParser]
     pagination_class = UsagePages
     scopes = {"create": _RECORD, "batch": _RECORD, "list": BOTH_READ, "summary": BOTH_READ}

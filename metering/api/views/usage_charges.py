@@ -18,13 +18,15 @@ from billing_site.api.permissions import internal
 from billing_site.api.views import BillingAPIView
 from billing_site.kernel import clock
 from billing_site.kernel.errors import AccountRequired, CurrencyUnsupported, NotFound
+from metering.api.refusals import KeepsRefusals
 from metering.api.serializers.usage_charge import UsageChargeInput, UsageChargeSerializer
 from metering.services.charging import ApiCall, charge_usage
 
 
-class UsageChargeView(BillingAPIView):
+class UsageChargeView(KeepsRefusals, BillingAPIView):
     """Work that was done already, taken from the prepaid balance."""
 
+    recording_actions = frozenset({"post"})
     scopes = {"post": internal("billing:usage:write")}
     problems = {"post": [AccountRequired, NotFound, CurrencyUnsupported, RequestIdReused]}
     operation_ids = {"post": "usage_charge"}
