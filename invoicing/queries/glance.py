@@ -35,7 +35,8 @@ from billing_site.kernel.periods import local_date
 from invoicing.models import Invoice, InvoiceStatus, PendingCharge
 from invoicing.queries.agenda import AgendaEntry, list_agenda
 from invoicing.queries.pending_charges import load_waiting
-from invoicing.queries.previews import RunningLine, preview_running
+from invoicing.queries.previews import preview_running
+from invoicing.queries.running import OpenLine
 
 HORIZON: Final = timedelta(days=90)
 _SHOWN_ENDED: Final = 3
@@ -148,9 +149,9 @@ def list_owed(account: Account, *, at: datetime) -> list[Owed]:
     return [Owed(**row) for row in rows.order_by("currency")]
 
 
-def sum_by_meter(lines: Sequence[RunningLine]) -> list[MeterUse]:
+def sum_by_meter(lines: Sequence[OpenLine]) -> list[MeterUse]:
     """Return what is not billed yet, one row per meter and currency, then one per other line."""
-    grouped: dict[tuple[str, UUID | str], list[RunningLine]] = defaultdict(list)
+    grouped: dict[tuple[str, UUID | str], list[OpenLine]] = defaultdict(list)
     for number, each in enumerate(lines):
         key = each.meter.id if each.meter is not None else f"line {number}"
         grouped[each.currency, key].append(each)
@@ -158,7 +159,7 @@ def sum_by_meter(lines: Sequence[RunningLine]) -> list[MeterUse]:
     return sorted(found, key=lambda use: (use.meter_id is None, use.currency, use.name))
 
 
-def _sum_lines(currency: str, rows: Sequence[RunningLine]) -> MeterUse:
+def _sum_lines(currency: str, rows: Sequence[OpenLine]) -> MeterUse:
     first = rows[0]
     # A minimum that was not reached is a line beside its usage, and no more of the meter.
     used = [row.line.quantity for row in rows if row.line.type == "usage"]

@@ -7,21 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import QuerySet
-
 from accounts.models import BILLABLE_STATUSES, Account, Subscription
 from accounts.queries.schedules import UpcomingStep, list_upcoming_steps
 from accounts.services.stored_money import StoredMoney, read_stored_money
 from accounts.terms.settling import Settlement
 from billing_site.kernel.actors import SYSTEM
 from billing_site.kernel.periods import Period
-from catalog.models import Meter
 from invoicing.calculation.charges import list_charges
-from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
+from invoicing.calculation.draft import Draft, draft_invoice
 from invoicing.queries.billables import load_billables
-from invoicing.queries.facts import gather_facts, get_boundary, get_due_boundary, settle_boundary
+from invoicing.queries.facts import gather_facts, get_due_boundary, settle_boundary
 from invoicing.queries.plan_credit import pass_plan_credit
 from invoicing.queries.policies import get_sellers
+from invoicing.queries.running import OpenLine, list_open, load_subscriptions
 from invoicing.queries.schedule_phases import get_boundary_with_phases, group_steps
 
 
@@ -62,7 +60,7 @@ def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datet
     Reads only, takes no lock. Phases of schedules take over as they will, without what they prorate in the middle of a
     period. What subscriptions that are not asked for would use first is not known.
     """
-    subscriptions = list(_load_subscriptions().filter(id__in=list(subscription_ids)))
+    subscriptions = list(load_subscriptions().filter(id__in=list(subscription_ids)))
     previews = {each.id: PreviewedSubscription(each, []) for each in subscriptions}
     sellers = get_sellers({each.account.org_id for each in subscriptions})
     billables = load_billables(subscriptions, sellers=sellers)
@@ -112,47 +110,12 @@ def _pay(
     return PreviewedInvoice(draft, None if payment is None else payment.settlement)
 
 
-@dataclass(frozen=True, slots=True)
-class RunningLine:
-    """A line that is not billed yet, the meter of its item, and the currency it will be in."""
-
-    line: DraftLine
-    meter: Meter | None
-    currency: str
-
-
-def preview_running(*, account: Account, as_of: datetime) -> list[RunningLine]:
+def preview_running(*, account: Account, as_of: datetime) -> list[OpenLine]:
     """
     Return what an account owes by now and was not billed: missed periods, and running ones with what was used so far.
 
     Computed as if each running period ended as planned and nothing more happened in it; lines of periods that begin
     after `as_of` are left out. Reads only; the number of queries depends on the missed periods.
     """
-    found: list[RunningLine] = []
-    going = list(_load_subscriptions().filter(account=account, status__in=BILLABLE_STATUSES))
-    now = account.clock_time or as_of
-    sellers = get_sellers({each.account.org_id for each in going})
-    billables = load_billables(going, sellers=sellers)
-    while going := [each for each in going if each.status in BILLABLE_STATUSES and each.next_billing_at is not None]:
-        gathered = gather_facts([get_boundary(each) for each in going], billables=billables)
-        for each in gathered:
-            lines = draft_invoice(each.facts).lines
-            if lines:
-                billables.discounts.use_month(each.boundary.subscription.id, at=now)
-            for line in lines:
-                if line.period.start <= now:
-                    found.append(RunningLine(line, each.items[line.charge.item_id].meter, each.facts.currency))
-        due = [each.boundary for each in gathered if get_due_boundary(each.boundary.subscription, now=now) is not None]
-        for boundary in due:
-            billables.pass_boundary(boundary)
-            settle_boundary(boundary)
-        going = [boundary.subscription for boundary in due]
-    return found
-
-
-def _load_subscriptions() -> QuerySet[Subscription]:
-    """Return subscriptions with everything that billing them needs, in the order of ids."""
-    rows = Subscription.objects.select_related(
-        "account__test_clock", "plan_version__plan", "pending_plan_version__plan"
-    )
-    return rows.order_by("id")
+    found = list_open(accounts=[account], at=as_of, running_only=True)
+    return [line for each in found for line in each.lines]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from decimal import Decimal, InvalidOperation
 
+from billing_site.kernel.money import EXACT
 from catalog.pricing.engine import find_variant
 from catalog.pricing.terms import PriceOptions, PriceTerms, Variant
 from catalog.pricing.usage import EventGroup, Usage, UsageGroup, merge_events
@@ -45,14 +46,14 @@ class EventCollector:
         self._price = price
         self._parts: dict[Variant | None, _Part] = {}
 
-    def add(self, value: Decimal, unit_amount: Decimal | None, dimensions: dict[str, str]) -> None:
-        """Take the next event."""
+    def add(self, value: Decimal, unit_amount: Decimal | None, dimensions: dict[str, str], times: int = 1) -> None:
+        """Take the next event, or the next `times` equal ones."""
         variant = find_variant(self._price, dimensions) if dimensions else None
         part = self._parts.get(variant)
         if part is None:
             options = self._price.options if variant is None else variant.options
             part = self._parts[variant] = _Part(options)
-        part.add(value, unit_amount if self._price.model == "dynamic" else None)
+        part.add(value, unit_amount if self._price.model == "dynamic" else None, times)
 
     def collect(self) -> Usage:
         """Return everything taken so far. Groups are named by the variant that prices them."""
@@ -76,11 +77,16 @@ class _Part:
         self._ordered: list[EventGroup] = []
         self._counted: dict[tuple[Decimal, Decimal | None], int] = defaultdict(int)
 
-    def add(self, value: Decimal, unit_amount: Decimal | None) -> None:
-        self.quantity += value
-        if not self._is_free:
-            self._counted[value, unit_amount] += 1
-            return
+    def add(self, value: Decimal, unit_amount: Decimal | None, times: int) -> None:
+        while times and self._is_free:
+            self._take_free(value, unit_amount)
+            times -= 1
+        if times:
+            self.quantity = EXACT.add(self.quantity, EXACT.multiply(value, Decimal(times)))
+            self._counted[value, unit_amount] += times
+
+    def _take_free(self, value: Decimal, unit_amount: Decimal | None) -> None:
+        self.quantity = EXACT.add(self.quantity, value)
         self._ordered.append(EventGroup(value, 1, unit_amount))
         if self._events_left is not None:
             self._events_left -= 1

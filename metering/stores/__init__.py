@@ -6,6 +6,7 @@ Nothing here prices, converts or refuses: callers hand over checked rows.
 
 from metering.stores.centers import CenterQuantity, CenterRequest, sum_centers
 from metering.stores.charge_clients import delete_clients_before, insert_client
+from metering.stores.charged import ChargedTotal, sum_charged
 from metering.stores.events import (
     Claim,
     EventRow,
@@ -27,19 +28,32 @@ from metering.stores.quantities import (
     sum_over_accounts,
     sum_quantities,
 )
+from metering.stores.steps import (
+    EventStepRequest,
+    StepEvents,
+    StepQuantity,
+    StepRequest,
+    list_event_steps,
+    sum_steps,
+)
 
 __all__ = [
     "Bucket",
     "BucketQuantity",
     "CenterQuantity",
     "CenterRequest",
+    "ChargedTotal",
     "Claim",
     "EventRow",
+    "EventStepRequest",
     "GroupRequest",
     "MeterTotal",
     "Quantity",
     "QuantityGroup",
     "QuantityRequest",
+    "StepEvents",
+    "StepQuantity",
+    "StepRequest",
     "StoredEvent",
     "StreamedEvent",
     "delete_clients_before",
@@ -47,12 +61,15 @@ __all__ = [
     "insert_charged_event",
     "insert_client",
     "insert_events",
+    "list_event_steps",
     "list_events",
     "read_last_values",
     "stream_events",
     "sum_buckets",
     "sum_centers",
+    "sum_charged",
     "sum_groups",
     "sum_over_accounts",
     "sum_quantities",
+    "sum_steps",
 ]
