@@ -60,9 +60,11 @@ def django_db_setup(
 @pytest.fixture(autouse=True)
 def sent_jobs() -> Iterator[SentJobs]:
     """The jobs sent since the test began. Jobs go out on commit: see `django_capture_on_commit_callbacks`."""
+    from metering.services.touching import forget_touched
     from tests.support.jobs import recorded
 
     recorded.clear()
+    forget_touched()
     yield recorded
     recorded.clear()
 

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from metering.api.views.cost_alerts import CostAlertViewSet, SpendAlertViewSet
 from metering.api.views.meter_events import MeterEventViewSet
 from metering.api.views.rejected_usage import RejectedUsageViewSet
 from metering.api.views.status import StatusViewSet
@@ -20,4 +21,14 @@ urlpatterns = [
     path("api/v1/billing/usage", UsageChargeView.as_view()),
     path("api/v1/billing/meter-events", MeterEventViewSet.as_view({"post": "create"})),
     path("api/v1/billing/meter-events/summary", MeterEventViewSet.as_view({"get": "summary"})),
+    path(
+        "api/v1/billing/realtime-cost/tenants/<path:account_id>/alerts",
+        CostAlertViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path("api/v1/billing/realtime-cost/alerts/<str:alert_id>/dismiss", CostAlertViewSet.as_view({"post": "dismiss"})),
+    path("api/v1/billing/spend-alerts", SpendAlertViewSet.as_view({"get": "list", "post": "create"})),
+    path(
+        "api/v1/billing/spend-alerts/<str:alert_id>",
+        SpendAlertViewSet.as_view({"patch": "partial_update", "delete": "destroy"}),
+    ),
 ]

@@ -41,8 +41,12 @@ from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run, retry_failed
 from invoicing.services.schedule_steps import advance_schedule
 from invoicing.services.schedules import cancel_schedule, release_schedule
+from metering.models import CostAlert
+from metering.models.cost_alert import ALERT_TRANSITIONS
+from metering.services.cost_alerts import dismiss_cost_alert, update_spend_alert
 from tests.factories.approvals import ADA, BOB, LIFETIME, ask, open_workshop
 from tests.factories.catalog import find_entry, make_document, publish_catalog
+from tests.factories.cost_alerts import make_spend_alert
 from tests.factories.platform import AT
 from tests.support import world
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
@@ -122,6 +126,37 @@ NOTICES: Final = StateTable(
     quiet=frozenset((before, after) for before in ("sent", "failed") for after in ("sent", "failed")),
     held=_hold_notice,
     allows=Notice.can_become,
+)
+
+
+# ---- cost alerts ----------------------------------------------------------------------------------------------------
+def _arrange_alert(state: str, _to: str) -> CostAlert:
+    alert = make_spend_alert(world.open_account())
+    if state == "triggered":
+        set_state(alert, state, triggered_at=_MIDDLE, triggered_value=600, silent_until=world.DECEMBER)
+    elif state == "dismissed":
+        dismiss_cost_alert(alert_id=alert.pk, **_BY)
+    return alert
+
+
+def _hold_alert(before: str, after: str) -> str:
+    if (before == "armed") != (after == "armed"):
+        return "cost_alerts_silent_unless_armed"
+    return "cost_alerts_triggered_has_time" if after == "triggered" != before else ""
+
+
+ALERTS: Final = StateTable(
+    model=CostAlert,
+    transitions=ALERT_TRANSITIONS,
+    arrange=_arrange_alert,
+    moves={
+        "armed": lambda row: update_spend_alert(alert_id=row.pk, changes={"threshold": 700}, **_BY),
+        "dismissed": lambda row: dismiss_cost_alert(alert_id=row.pk, **_BY),
+    },
+    quiet=frozenset({("armed", "armed"), ("dismissed", "dismissed")}),
+    unserved=frozenset({("armed", "triggered")}),
+    held=_hold_alert,
+    allows=CostAlert.can_become,
 )
 
 
@@ -543,6 +578,7 @@ MOVE_ITEMS: Final = StateTable(
 
 TABLES: Final = (
     ACCOUNTS,
+    ALERTS,
     APPROVALS,
     DRAFTS,
     HOLDS,
