@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.db.models import Q, QuerySet
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from billing_site.api.pagination import CursorPages
+from billing_site.api.pagination import CursorPages, decode_cursor, encode_cursor
 from billing_site.kernel.errors import ValidationFailed
 from metering.models import UsageEvent
 
@@ -55,3 +57,20 @@ class UsagePages(CursorPages):
         rows = list(queryset.order_by("-timestamp", "-id")[: limit + 1])
         self.next_cursor = encode_position(rows[limit - 1]) if len(rows) > limit else None
         return rows[:limit]
+
+
+class SequencePages(CursorPages):
+    """Cursor pages of what is computed and not one table: all of it is at hand, the newest key first."""
+
+    def answer(
+        self, items: Sequence[Any], request: Request, *, key: Callable[[Any], uuid.UUID], render: Callable[[Any], Any]
+    ) -> Response:
+        """Answer the page the request asks for, each item rendered. Keys must differ."""
+        limit = self.read_limit(request)
+        ordered = sorted(items, key=key, reverse=True)
+        if cursor := request.query_params.get("cursor"):
+            last = decode_cursor(cursor)
+            ordered = [item for item in ordered if key(item) < last]
+        page = ordered[:limit]
+        self.next_cursor = encode_cursor(key(page[-1])) if len(ordered) > limit else None
+        return self.get_paginated_response([render(item) for item in page])

@@ -4,12 +4,14 @@ from django.urls import path
 
 from metering.api.views.cost_alerts import CostAlertViewSet, SpendAlertViewSet
 from metering.api.views.meter_events import MeterEventViewSet
+from metering.api.views.quotas import QuotaViewSet
 from metering.api.views.rejected_usage import RejectedUsageViewSet
 from metering.api.views.status import StatusViewSet
 from metering.api.views.tenant_usage import TenantUsageViewSet
 from metering.api.views.usage_charges import UsageChargeView
 
 TENANT = "api/v1/billing/tenants/<path:account_id>/usage"
+QUOTAS = "api/v1/billing/quotas"
 
 urlpatterns = [
     path(TENANT, TenantUsageViewSet.as_view({"get": "list", "post": "create"})),
@@ -18,6 +20,10 @@ urlpatterns = [
     path("api/v1/billing/status", StatusViewSet.as_view({"get": "own"})),
     path("api/internal/billing/accounts/<path:account_id>/status", StatusViewSet.as_view({"get": "of_account"})),
     path("api/internal/billing/rejected-usage", RejectedUsageViewSet.as_view({"get": "list"})),
+    path(QUOTAS, QuotaViewSet.as_view({"post": "create"})),
+    path(f"{QUOTAS}/tenants/<path:account_id>/check", QuotaViewSet.as_view({"get": "check_quotas"})),
+    path(f"{QUOTAS}/tenants/<path:account_id>", QuotaViewSet.as_view({"get": "list"})),
+    path(f"{QUOTAS}/<str:quota_id>", QuotaViewSet.as_view({"put": "update", "delete": "destroy"})),
     path("api/v1/billing/usage", UsageChargeView.as_view()),
     path("api/v1/billing/meter-events", MeterEventViewSet.as_view({"post": "create"})),
     path("api/v1/billing/meter-events/summary", MeterEventViewSet.as_view({"get": "summary"})),

@@ -28,7 +28,7 @@ def with_quota_sources(accounts: QuerySet[Account]) -> QuerySet[Account]:
     Annotate accounts with `listed_subscriptions` and `listed_quotas`.
 
     Subscriptions are those that are running, the newest first, and else the last that ran, each with the features and
-    quota rules of its plan. Quotas are the account's own that are active.
+    quota rules of its plan. Quotas are the account's own, inactive ones too.
     """
     return accounts.annotate(
         listed_subscriptions=ArraySubquery(_list_subscriptions(OuterRef("pk")).values(entry=_SUBSCRIPTION)),
@@ -85,7 +85,7 @@ def _list_account_quotas() -> QuerySet[AccountQuota]:
         .exclude(pk__in=subscribed.values("plan_version__plan"))
     )
     return (
-        AccountQuota.objects.filter(account=OuterRef("pk"), is_active=True)
+        AccountQuota.objects.filter(account=OuterRef("pk"))
         .order_by("feature", "meter__event_name", "window")
         .annotate(roomier_plan=Subquery(roomier.values("key")[:1]))
     )
@@ -127,6 +127,7 @@ _PLAN_QUOTA: Final = JSONObject(
     limit=Cast("limit", CharField()),
     overage_price=Cast("overage_price", CharField()),
     enforcement="enforcement",
+    created_at="plan_version__created_at",
 )
 _ACCOUNT_QUOTA: Final = JSONObject(
     **_METER,
@@ -138,6 +139,11 @@ _ACCOUNT_QUOTA: Final = JSONObject(
     resource_name="resource_name",
     warning_percent=Cast("warning_percent", CharField()),
     alert_recipients="alert_recipients",
+    is_active="is_active",
+    stated_limit=Cast("stated_limit", CharField()),
+    stated_unit=F("unit"),
+    created_at="created_at",
+    updated_at="updated_at",
 )
 _SUBSCRIPTION: Final = JSONObject(
     status="status",

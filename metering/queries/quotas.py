@@ -17,6 +17,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.models import Account
+from billing_site.kernel.errors import NotFound
 from billing_site.kernel.ids import encode_id
 from billing_site.kernel.money import EXACT
 from billing_site.kernel.periods import Period
@@ -40,6 +41,7 @@ class QuotaInForce:
 
     `features` are the scopes it belongs to; none means that it belongs to its meter alone. `bucket` is the half-open
     stretch that its window counts in now. `upgrade_plan_id` is the plan configured, else the cheapest that allows more.
+    `stated_limit` and `stated_unit` are the limit as its maker wrote it.
     """
 
     id: UUID
@@ -54,12 +56,17 @@ class QuotaInForce:
     window: str
     bucket: Period
     limit: Decimal | None
+    stated_limit: Decimal | None
+    stated_unit: str
     is_hard: bool
     is_gauge: bool
     warning_percent: Decimal
     overage_price: Decimal | None
     upgrade_plan_id: str
+    created_at: datetime
+    updated_at: datetime
     alert_recipients: tuple[str, ...] = ()
+    is_active: bool = True
 
     @property
     def public_id(self) -> str:
@@ -131,13 +138,31 @@ class QuotaUse:
         return self.quota.is_hard and not self.allows(requested)
 
 
-def list_quota_uses(*, account: Account, at: datetime) -> list[QuotaUse]:
+def list_quota_uses(*, account: Account, at: datetime, with_inactive: bool = False) -> list[QuotaUse]:
     """
     Return every quota in force for an account with its use at `at`, the account's own first.
 
-    Three queries, or fewer where there is nothing to count.
+    With `with_inactive` also the account's own that are switched off; they replace nothing. Three queries, or fewer
+    where there is nothing to count.
     """
-    return load_quota_uses(account_ids=[account.pk], at=at).get(account.pk, [])
+    source = with_quota_sources(Account.objects.filter(pk=account.pk)).get()
+    quotas = list_quotas_in_force(source, at=at)
+    if with_inactive:
+        quotas += list_inactive_quotas(source, at=at)
+    return measure_quotas(quotas)
+
+
+def get_quota_use(*, account: Account, quota_id: UUID, at: datetime) -> QuotaUse:
+    """
+    Return one of the account's quotas with its use at `at`, switched off or not. Three queries.
+
+    :raises NotFound: when the account has no such quota now.
+    """
+    uses = list_quota_uses(account=account, at=at, with_inactive=True)
+    found = next((use for use in uses if use.quota.id == quota_id), None)
+    if found is None:
+        raise NotFound("account_quota")
+    return found
 
 
 def load_quota_uses(*, account_ids: Iterable[UUID], at: datetime) -> dict[UUID, list[QuotaUse]]:
@@ -158,10 +183,10 @@ def list_quotas_in_force(account: Account, *, at: datetime) -> list[QuotaInForce
 
     Plan quotas are those of the subscriptions that give access at `at`.
     """
-    sources: Any = account
-    subscriptions = [each for each in sources.listed_subscriptions if gives_access(each, at=at)]
-    replaced = {(entry["meter_id"], entry["window"]) for entry in sources.listed_quotas}
-    own = [_read_account_quota(account, entry, subscriptions, at) for entry in sources.listed_quotas]
+    subscriptions = _list_access(account, at)
+    active = [entry for entry in account.listed_quotas if entry["is_active"]]  # type: ignore[attr-defined]
+    replaced = {(entry["meter_id"], entry["window"]) for entry in active}
+    own = [_read_account_quota(account, entry, subscriptions, at) for entry in active]
     of_plans = [
         _read_plan_quota(account, rule, subscription, at)
         for subscription in subscriptions
@@ -169,6 +194,12 @@ def list_quotas_in_force(account: Account, *, at: datetime) -> list[QuotaInForce
         if (rule["meter_id"], rule["window"]) not in replaced
     ]
     return [*own, *of_plans]
+
+
+def list_inactive_quotas(account: Account, *, at: datetime) -> list[QuotaInForce]:
+    """Return what an account that comes from `with_quota_sources` has switched off, as it would count. No query."""
+    off = [entry for entry in account.listed_quotas if not entry["is_active"]]  # type: ignore[attr-defined]
+    return [_read_account_quota(account, entry, _list_access(account, at), at) for entry in off]
 
 
 def measure_quotas(
@@ -201,6 +232,11 @@ def find_stopping(uses: Iterable[QuotaUse], *, requested: Decimal = ZERO) -> Quo
     return max(stopping, key=lambda use: (use.resets_at is None, use.quota.bucket.end), default=None)
 
 
+def _list_access(account: Account, at: datetime) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = account.listed_subscriptions  # type: ignore[attr-defined]
+    return [each for each in listed if gives_access(each, at=at)]
+
+
 def _read_plan_quota(
     account: Account, rule: dict[str, Any], subscription: dict[str, Any], at: datetime
 ) -> QuotaInForce:
@@ -214,6 +250,9 @@ def _read_plan_quota(
         is_hard=rule["enforcement"] == Enforcement.HARD,
         warning_percent=Decimal(settings.BILLING_QUOTA_WARNING_PERCENT),
         **_read_common(account, rule),
+        stated_limit=Decimal(rule["limit"]),
+        stated_unit=rule["unit"],
+        updated_at=datetime.fromisoformat(rule["created_at"]),
     )
 
 
@@ -241,6 +280,10 @@ def _read_account_quota(
         is_hard=entry["is_hard"],
         warning_percent=Decimal(entry["warning_percent"]),
         alert_recipients=tuple(entry["alert_recipients"]),
+        is_active=entry["is_active"],
+        stated_limit=None if entry["stated_limit"] is None else Decimal(entry["stated_limit"]),
+        stated_unit=entry["stated_unit"],
+        updated_at=datetime.fromisoformat(entry["updated_at"]),
         **{**common, "upgrade_plan_id": entry["upgrade_plan_key"] or inherited or common["upgrade_plan_id"]},
     )
 
@@ -259,6 +302,7 @@ def _read_common(account: Account, entry: dict[str, Any]) -> dict[str, Any]:
         "is_gauge": is_gauge(event_name=entry["meter_event_name"], aggregation=entry["aggregation"]),
         "overage_price": None if price is None else Decimal(price),
         "upgrade_plan_id": entry["upgrade_plan_key"] or roomier or "",
+        "created_at": datetime.fromisoformat(entry["created_at"]),
     }
 
 
