@@ -68,25 +68,27 @@ class MeterEventInput(Struct, kw_only=True):
 
 
 E = TypeVar("E", bound=Struct)
+F = TypeVar("F")
 
 
 @dataclass(frozen=True, slots=True)
 class RawBody:
-    """A body as it came, in one of the two spellings."""
+    """A body as it came: our own form in one of the two spellings, or CloudEvents (`form` is their media type)."""
 
     content: bytes
     camel: bool
+    form: str = ""
 
     def __str__(self) -> str:
         """The body without its spelling and order of keys: what tells repeats of a keyed request apart from others."""
         try:
-            return json.dumps(json.loads(self.content, parse_float=str), sort_keys=True)
+            return self.form + json.dumps(json.loads(self.content, parse_float=str), sort_keys=True)
         except (ValueError, RecursionError):
-            return repr(self.content)
+            return self.form + repr(self.content)
 
 
 @dataclass(frozen=True, slots=True)
-class ReadEvents(Generic[E]):
+class ReadEvents(Generic[F]):
     """
     The events of a body in order, None where one cannot be read.
 
@@ -94,7 +96,7 @@ class ReadEvents(Generic[E]):
     for a bare list; None when the body is the event.
     """
 
-    events: list[E | None]
+    events: list[F | None]
     findings: list[FieldError]
     root: str | None
 
@@ -104,6 +106,7 @@ class RawParser(BaseParser):
 
     media_type = "application/json"
     camel = False
+    form = ""
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
@@ -111,7 +114,7 @@ class RawParser(BaseParser):
         content = stream.read().removeprefix(b"\xef\xbb\xbf")
         if b"\\u0000" in content.replace(b"\\\\", b""):
             raise ParseError("The body holds the character U+0000.")
-        return RawBody(content, self.camel)
+        return RawBody(content, self.camel, self.form)
 
 
 class CamelRawParser(RawParser):
@@ -133,13 +136,13 @@ class EventReader(Generic[E]):
 
         :raises ParseError: if it is not JSON.
         """
-        body = _require_raw(data)
+        body = require_raw(data)
         kind = self._kinds[body.camel]
         try:
-            return ReadEvents([_decoder(kind).decode(body.content)], [], None)
+            return ReadEvents([get_decoder(kind).decode(body.content)], [], None)
         except msgspec.ValidationError:
-            _require_json(body.content)
-            return _read_slowly([msgspec.Raw(body.content)], kind, None)
+            require_json(body.content)
+            return read_slowly([msgspec.Raw(body.content)], kind, None)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ParseError(f"The body is not valid JSON: {error}") from error
 
@@ -151,33 +154,36 @@ class EventReader(Generic[E]):
         :raises BatchTooLarge: with more than `maximum` events.
         :raises ValidationFailed: without any event.
         """
-        body = _require_raw(data)
+        body = require_raw(data)
         kind = self._kinds[body.camel]
         bare = body.content.lstrip()[:1] == b"["
         root = "" if bare else "/events"
         try:
             if bare:
-                events = _decoder(list[kind]).decode(body.content)  # type: ignore[valid-type]
+                events = get_decoder(list[kind]).decode(body.content)  # type: ignore[valid-type]
             else:
-                events = _decoder(self._batches[body.camel]).decode(body.content).events
+                events = get_decoder(self._batches[body.camel]).decode(body.content).events
         except msgspec.ValidationError:
-            _require_json(body.content)
-            raws = _split(body.content, bare)
-            self._check_count(len(raws), root)
-            return _read_slowly(raws, kind, root)
+            require_json(body.content)
+            raws = split_batch(body.content, bare)
+            check_count(len(raws), root, self.maximum)
+            return read_slowly(raws, kind, root)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ParseError(f"The body is not valid JSON: {error}") from error
-        self._check_count(len(events), root)
+        check_count(len(events), root, self.maximum)
         return ReadEvents(events, [], root)
 
-    def _check_count(self, given: int, root: str) -> None:
-        if given > self.maximum:
-            raise BatchTooLarge(maximum=self.maximum, given=given)
-        if not given:
-            raise ValidationFailed.of(root, "empty", "There is no event in it.")
+
+def check_count(given: int, root: str, maximum: int) -> None:
+    """:raises BatchTooLarge: with more than `maximum` events. :raises ValidationFailed: without any."""
+    if given > maximum:
+        raise BatchTooLarge(maximum=maximum, given=given)
+    if not given:
+        raise ValidationFailed.of(root, "empty", "There is no event in it.")
 
 
-def _require_raw(data: object) -> RawBody:
+def require_raw(data: object) -> RawBody:
+    """Return a request's data as the body it is. :raises TypeError: in a view that reads bodies with another parser."""
     if isinstance(data, RawBody):
         return data
     if not data:  # REST framework calls no parser for an empty body
@@ -202,7 +208,8 @@ def _make_batch(kind: type[E]) -> type[Any]:
 _decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {}
 
 
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+def get_decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """Return the one decoder of a type."""
     if kind not in _decoders:
         _decoders[kind] = msgspec.json.Decoder(kind)
     return _decoders[kind]
@@ -217,7 +224,7 @@ _raw_batch: Final = msgspec.json.Decoder(_RawBatch)
 _raw_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def _require_json(content: bytes) -> None:
+def require_json(content: bytes) -> None:
     """:raises ParseError: where a misfit hid that the rest of the body is no JSON at all."""
     try:
         msgspec.json.decode(content)
@@ -225,7 +232,8 @@ def _require_json(content: bytes) -> None:
         raise ParseError(f"The body is not valid JSON: {error}") from error
 
 
-def _split(content: bytes, bare: bool) -> list[msgspec.Raw]:
+def split_batch(content: bytes, bare: bool) -> list[msgspec.Raw]:
+    """Return the events of a list, or of an object with `events`, unread. :raises ValidationFailed: for others."""
     try:
         return _raw_list.decode(content) if bare else _raw_batch.decode(content).events
     except msgspec.ValidationError as error:
@@ -233,18 +241,19 @@ def _split(content: bytes, bare: bool) -> list[msgspec.Raw]:
         raise ValidationFailed.of(pointer, "invalid", "The body is an object with a list of events.") from error
 
 
-def _read_slowly(raws: Sequence[msgspec.Raw], kind: type[E], root: str | None) -> ReadEvents[E]:
+def read_slowly(raws: Sequence[msgspec.Raw], kind: type[E], root: str | None) -> ReadEvents[E]:
+    """Read events field by field, and name everything that is wrong with them."""
     findings: list[FieldError] = []
-    return ReadEvents([_read_event(raw, kind, index, findings) for index, raw in enumerate(raws)], findings, root)
+    events = [read_object_of(raw, kind, f"/events/{index}", findings) for index, raw in enumerate(raws)]
+    return ReadEvents(events, findings, root)
 
 
-def _read_event(raw: msgspec.Raw, kind: type[E], index: int, findings: list[FieldError]) -> E | None:
-    """Return the event, or None after adding everything that is wrong with it to `findings`."""
-    pointer = f"/events/{index}"
+def read_object_of(raw: msgspec.Raw, kind: type[E], pointer: str, findings: list[FieldError]) -> E | None:
+    """Return the object that stands at `pointer`, or None after adding everything wrong with it to `findings`."""
     try:
         given = _raw_object.decode(raw)
     except msgspec.ValidationError:
-        findings.append(FieldError(pointer, "invalid", "An event is a JSON object."))
+        findings.append(FieldError(pointer, "invalid", "This must be a JSON object."))
         return None
     before = len(findings)
     values: dict[str, Any] = {}
@@ -261,19 +270,22 @@ def _read_event(raw: msgspec.Raw, kind: type[E], index: int, findings: list[Fiel
 
 
 _A_TEXT: Final = "This must be a text."
+_TIMES: Final = ("timestamp", "time")
 _EXPECTED: Final[dict[str, str]] = {
     "quantity": "A quantity is a decimal number.",
     "value": "A value is a decimal number.",
     "timestamp": "A time is RFC 3339 with offset, such as 2026-03-01T00:00:00Z, or a plain date.",
+    "time": "A time is RFC 3339 with offset, such as 2026-03-01T00:00:00Z.",
+    "specversion": 'This must be "1.0".',
     "metadata": "This must be a JSON object.",
     "dimensions": "This must be a JSON object.",
 }
 
 
 def _read_field(raw: msgspec.Raw, name: str, kind: Any) -> Any:
-    if name != "timestamp":
-        return _decoder(kind).decode(raw)
-    text = _decoder(str | None).decode(raw)
+    if name not in _TIMES:
+        return get_decoder(kind).decode(raw)
+    text = get_decoder(str | None).decode(raw)
     if text is None:
         return None
     instant = read_instant(text)
@@ -287,7 +299,7 @@ def read_object(value: FreeForm | str | None) -> FreeForm | None:
     if not isinstance(value, str):
         return value or {}
     try:
-        read: FreeForm = _decoder(FreeForm).decode(value)
+        read: FreeForm = get_decoder(FreeForm).decode(value)
     except (msgspec.DecodeError, UnicodeEncodeError):
         return None
     return read

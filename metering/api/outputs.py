@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter
 from msgspec import Meta, Struct
 from rest_framework.request import Request
 
@@ -20,6 +22,13 @@ from billing_site.kernel.ids import encode_id
 from metering.models import UsageEvent
 from metering.services.ingest import RecordedUsage
 
+PREFER: Final = OpenApiParameter(
+    "Prefer",
+    str,
+    OpenApiParameter.HEADER,
+    description="`return=minimal`: the answer says how many events were created and how many were known, no more.",
+)
+_MINIMAL: Final = re.compile(r'return\s*=\s*"?minimal"?\s*(;.*)?')
 EventStatus = Literal["created", "duplicate"]
 
 
@@ -73,6 +82,16 @@ class MeterEventResult(Struct, kw_only=True):
 
     events: list[MeterEventStatus]
     count: int
+    created: int
+    duplicates: int
+
+
+class UsageCounts(Struct, kw_only=True):
+    """What a batch came to, in numbers; for `Prefer: return=minimal`."""
+
+    count: int
+    created: int
+    duplicates: int
 
 
 def render_recorded(recorded: Sequence[RecordedUsage]) -> list[UsageRecord]:
@@ -142,7 +161,38 @@ def render_statuses(recorded: Sequence[RecordedUsage]) -> MeterEventResult:
             for entry in recorded
         ],
         count=len(recorded),
+        created=(created := sum(entry.created for entry in recorded)),
+        duplicates=len(recorded) - created,
     )
+
+
+def render_batch(recorded: Sequence[RecordedUsage]) -> UsageBatchResult:
+    """Return the answer for a batch that was just sent, record by record."""
+    created = sum(entry.created for entry in recorded)
+    return UsageBatchResult(items=render_recorded(recorded), created=created, duplicates=len(recorded) - created)
+
+
+def render_counts(recorded: Sequence[RecordedUsage]) -> UsageCounts:
+    """Return the numbers of a batch that was just sent."""
+    created = sum(entry.created for entry in recorded)
+    return UsageCounts(count=len(recorded), created=created, duplicates=len(recorded) - created)
+
+
+def wants_minimal(meta: Mapping[str, Any]) -> bool:
+    """Tell whether a request, by its headers as WSGI has them, prefers an answer without what it sent (RFC 7240)."""
+    preferences = (each.strip().lower() for each in str(meta.get("HTTP_PREFER", "")).split(","))
+    return any(_MINIMAL.fullmatch(each) for each in preferences)
+
+
+def respond_to_batch(
+    request: Request, recorded: Sequence[RecordedUsage], render: Callable[[Sequence[RecordedUsage]], Struct]
+) -> HttpResponse:
+    """Return the answer to a batch: what `render` makes of it, or the numbers alone where that is preferred."""
+    if not wants_minimal(request.META):
+        return respond(request, render(recorded), status=201)
+    response = respond(request, render_counts(recorded), status=201)
+    response["Preference-Applied"] = "return=minimal"
+    return response
 
 
 def respond(request: Request, answer: Struct, *, status: int = 200) -> HttpResponse:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Account
 from accounts.queries.access import resolve_account
+from billing_site.api.dialect import CAMEL_MEDIA_TYPE
 from billing_site.api.fields import format_instant, format_plain
 from billing_site.api.params import ACCOUNT_SYNONYMS, account_reference, query_serializer
 from billing_site.api.permissions import BOTH_READ, internal
@@ -23,8 +24,12 @@ from billing_site.kernel.errors import (
     FieldError,
     PeriodNotValid,
 )
+from metering.api.cloud_events import BATCH as CLOUD_EVENTS
+from metering.api.cloud_events import ONE as CLOUD_EVENT
+from metering.api.cloud_events import CloudEvent, CloudEventBatchParser, CloudEventParser, is_cloud_event
+from metering.api.cloud_recording import record_of_subjects
 from metering.api.inputs import BatchTooLarge, CamelRawParser, EventReader, MeterEventInput, RawParser
-from metering.api.outputs import MeterEventResult, render_statuses, respond
+from metering.api.outputs import PREFER, MeterEventResult, UsageCounts, render_statuses, respond_to_batch
 from metering.api.recording import Door, record_events
 from metering.api.refusals import KeepsRefusals
 from metering.api.serializers.described import describe, describe_batch
@@ -38,13 +43,14 @@ from metering.services.ingest import NewUsageEvent
 MAX_EVENTS: Final = 100
 READER: Final = EventReader(MeterEventInput, maximum=MAX_EVENTS)
 DOOR: Final = Door({"meter": "meter_id", "quantity": "value", "idempotency_key": "idempotency"})
+_BATCH: Final = describe_batch(MeterEventInput, name="MeterEvents", maximum=MAX_EVENTS)
 
 
 class MeterEventViewSet(KeepsRefusals, BillingViewSet):
     """Meter events, of any account."""
 
     recording_actions = frozenset({"create"})
-    parser_classes = [RawParser, CamelRawParser]
+    parser_classes = [RawParser, CamelRawParser, CloudEventParser, CloudEventBatchParser]
     scopes = {"create": internal("billing:usage:write"), "summary": BOTH_READ}
     problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {
         "create": [BatchTooLarge, MeterNotFound],
@@ -53,15 +59,39 @@ class MeterEventViewSet(KeepsRefusals, BillingViewSet):
     operation_ids = {"create": "meter_event_record", "summary": "meter_event_summary"}
 
     @extend_schema(
-        request=describe_batch(MeterEventInput, name="MeterEvents", maximum=MAX_EVENTS),
-        responses={201: describe(MeterEventResult)},
+        parameters=[PREFER],
+        request={
+            "application/json": _BATCH,
+            CAMEL_MEDIA_TYPE: _BATCH,
+            CLOUD_EVENTS: describe(CloudEvent)(many=True),
+            CLOUD_EVENT: describe(CloudEvent),
+        },
+        responses={
+            201: PolymorphicProxySerializer(
+                component_name="MeterEventAnswer",
+                serializers=[describe(MeterEventResult), describe(UsageCounts)],
+                resource_type_field_name=None,
+                many=False,
+            )
+        },
     )
     def create(self, request: Request) -> HttpResponse:
         """
         Record 1 to 100 meter events, of one or many accounts: all of them, or none.
 
-        A known idempotency key answers status `duplicate` for that event.
+        A known idempotency key answers status `duplicate` for that event. CloudEvents are taken too: one, structured or
+        with `ce-` headers, or a batch; their `subject` is the account.
         """
+        if is_cloud_event(request.data, request.META):
+            recorded = record_of_subjects(
+                request.data,
+                request.META,
+                principal=self.principal,
+                maximum=MAX_EVENTS,
+                at=clock.now(),
+                actor=self.actor,
+            )
+            return respond_to_batch(request, recorded, render_statuses)
         read = READER.read_batch(request.data)
         findings = [*read.findings]
         names = [_read_account(event, index, findings) for index, event in enumerate(read.events)]
@@ -76,7 +106,7 @@ class MeterEventViewSet(KeepsRefusals, BillingViewSet):
                 detail = "No such account, or not visible to you."
                 findings.append(FieldError(f"/events/{index}/account", "not_found", detail))
         recorded = record_events(events, findings, door=DOOR, root=read.root, at=clock.now(), actor=self.actor)
-        return respond(request, render_statuses(recorded), status=201)
+        return respond_to_batch(request, recorded, render_statuses)
 
     @extend_schema(parameters=[MeterSummaryQuery], responses={200: MeterSummarySerializer})
     def summary(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from django.http import HttpResponse
@@ -12,6 +13,7 @@ from rest_framework.response import Response
 from accounts.models import Account, CostCenter
 from accounts.queries.access import resolve_account
 from accounts.queries.cost_centers import load_named_centers
+from billing_site.api.dialect import CAMEL_MEDIA_TYPE
 from billing_site.api.params import query_serializer
 from billing_site.api.permissions import BOTH_READ, internal
 from billing_site.api.views import BillingViewSet
@@ -25,6 +27,10 @@ from billing_site.kernel.errors import (
     PeriodNotValid,
     ValidationFailed,
 )
+from metering.api.cloud_events import BATCH as CLOUD_EVENTS
+from metering.api.cloud_events import ONE as CLOUD_EVENT
+from metering.api.cloud_events import CloudEvent, CloudEventBatchParser, CloudEventParser, is_cloud_event
+from metering.api.cloud_recording import record_of_account
 from metering.api.inputs import (
     BatchTooLarge,
     CamelRawParser,
@@ -35,12 +41,16 @@ from metering.api.inputs import (
     read_object,
 )
 from metering.api.outputs import (
+    PREFER,
     UsageBatchResult,
+    UsageCounts,
     UsageRecord,
     UsageRecordPage,
+    render_batch,
     render_recorded,
     render_stored,
     respond,
+    respond_to_batch,
 )
 from metering.api.pagination import UsagePages
 from metering.api.recording import Door, record_events
@@ -61,13 +71,22 @@ MAX_EVENTS: Final = 1000
 READER: Final = EventReader(UsageEventInput, maximum=MAX_EVENTS)
 DOOR: Final = Door({"meter": "metric_type"})
 _RECORD: Final = internal("billing:usage:write")
+_BATCH: Final = PolymorphicProxySerializer(
+    component_name="UsageBatchInput",
+    serializers=[
+        describe_batch(UsageEventInput, name="UsageEvents", maximum=MAX_EVENTS),
+        describe(UsageEventInput)(many=True),
+    ],
+    resource_type_field_name=None,
+    many=False,
+)
 
 
 class TenantUsageViewSet(KeepsRefusals, BillingViewSet):
     """Usage events of an account."""
 
     recording_actions = frozenset({"create", "batch"})
-    parser_classes = [RawParser, CamelRawParser]
+    parser_classes = [RawParser, CamelRawParser, CloudEventParser, CloudEventBatchParser]
     pagination_class = UsagePages
     scopes = {"create": _RECORD, "batch": _RECORD, "list": BOTH_READ, "summary": BOTH_READ}
     problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {
@@ -84,41 +103,62 @@ class TenantUsageViewSet(KeepsRefusals, BillingViewSet):
     }
 
     @extend_schema(
-        request=describe(UsageEventInput), responses={201: describe(UsageRecord), 200: describe(UsageRecord)}
+        request={
+            "application/json": describe(UsageEventInput),
+            CAMEL_MEDIA_TYPE: describe(UsageEventInput),
+            CLOUD_EVENT: describe(CloudEvent),
+        },
+        responses={201: describe(UsageRecord), 200: describe(UsageRecord)},
     )
     def create(self, request: Request, account_id: str) -> HttpResponse:
         """
         Record one usage event of an account.
 
-        Never refused for quota. A repeat with the same idempotency key answers 200 and changes nothing.
+        Never refused for quota. A repeat with the same idempotency key answers 200 and changes nothing. A CloudEvent
+        is taken too, structured or with `ce-` headers.
         """
         account = resolve_account(self.principal, account_id, write=True)
-        [recorded] = _record(READER.read_one(request.data), account, self.actor)
+        [recorded] = self._record_cloud_events(request, account, 1) or _record(
+            READER.read_one(request.data), account, self.actor
+        )
         return respond(request, render_recorded([recorded])[0], status=201 if recorded.created else 200)
 
     @extend_schema(
-        request=PolymorphicProxySerializer(
-            component_name="UsageBatchInput",
-            serializers=[
-                describe_batch(UsageEventInput, name="UsageEvents", maximum=MAX_EVENTS),
-                describe(UsageEventInput)(many=True),
-            ],
-            resource_type_field_name=None,
-            many=False,
-        ),
-        responses={201: describe(UsageBatchResult)},
+        parameters=[PREFER],
+        request={
+            "application/json": _BATCH,
+            CAMEL_MEDIA_TYPE: _BATCH,
+            CLOUD_EVENTS: describe(CloudEvent)(many=True),
+            CLOUD_EVENT: describe(CloudEvent),
+        },
+        responses={
+            201: PolymorphicProxySerializer(
+                component_name="UsageBatchAnswer",
+                serializers=[describe(UsageBatchResult), describe(UsageCounts)],
+                resource_type_field_name=None,
+                many=False,
+            )
+        },
     )
     def batch(self, request: Request, account_id: str) -> HttpResponse:
         """
         Record 1 to 1000 usage events of an account: all of them, or none.
 
-        The body is an object with `events`, or the bare list. Of the same key twice the first counts.
+        The body is an object with `events`, or the bare list, or CloudEvents. Of the same key twice the first counts.
         """
         account = resolve_account(self.principal, account_id, write=True)
-        recorded = _record(READER.read_batch(request.data), account, self.actor)
-        created = sum(entry.created for entry in recorded)
-        answer = UsageBatchResult(items=render_recorded(recorded), created=created, duplicates=len(recorded) - created)
-        return respond(request, answer, status=201)
+        recorded = self._record_cloud_events(request, account, MAX_EVENTS) or _record(
+            READER.read_batch(request.data), account, self.actor
+        )
+        return respond_to_batch(request, recorded, render_batch)
+
+    def _record_cloud_events(self, request: Request, account: Account, maximum: int) -> Sequence[RecordedUsage]:
+        """Record what came as CloudEvents; nothing for a request in our own form."""
+        if not is_cloud_event(request.data, request.META):
+            return ()
+        return record_of_account(
+            request.data, request.META, account=account, maximum=maximum, at=clock.now(), actor=self.actor
+        )
 
     @extend_schema(parameters=[UsageListQuery], responses={200: describe(UsageRecord)(many=True)})
     def list(self, request: Request, account_id: str) -> HttpResponse:
