@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ for pair in filter(None, (part.strip() for part in os.environ.get("BILLING_ENV_A
     name, _, other = pair.partition("=")
     if other in os.environ:
         os.environ.setdefault(name, os.environ[other])
+
+
+def _read_instant(name: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not a time such as 2026-12-01T00:00:00Z: {text!r}.") from error
+    if moment.tzinfo is None:
+        raise ImproperlyConfigured(f"{name} needs an offset, such as 2026-12-01T00:00:00Z.")
+    return moment.astimezone(UTC)
 
 
 def first_env(*names: str, default: str = "") -> str:
@@ -269,6 +281,10 @@ BILLING_STARTER_CREDIT_NEEDS_METHOD = env.bool("BILLING_STARTER_CREDIT_NEEDS_MET
 BILLING_REQUIRE_PAYMENT_METHOD = env.bool("BILLING_REQUIRE_PAYMENT_METHOD", default=False)  # for plans that cost
 # Changes to the table of accounts.terms.tiers.
 BILLING_TIERS: dict[str, object] = json.loads(env.str("BILLING_TIERS", default="{}"))
+# What of the usage feed is billed: default, none, or the path of a rules file; docs/usage-feed.md.
+BILLING_USAGE_EXPORT_POLICY = env.str("BILLING_USAGE_EXPORT_POLICY", default="default")
+# Since when usage is told to payment providers that bill it; empty: not at all.
+BILLING_USAGE_EXPORT_FROM = _read_instant("BILLING_USAGE_EXPORT_FROM", env.str("BILLING_USAGE_EXPORT_FROM", default=""))
 BILLING_COMPANY = {
     "name": env.str("BILLING_COMPANY_NAME", default="Countinghouse"),
     "line1": env.str("BILLING_COMPANY_ADDRESS", default=""),

@@ -30,3 +30,21 @@ def try_lock(*parts: str) -> bool:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_key(*parts)])
         row = cursor.fetchone()
         return bool(row and row[0])
+
+
+def share_lock(*parts: str) -> None:
+    """Hold the named lock together with others who share it; who takes it alone waits for all of them to end."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key(*parts)])
+
+
+def wait_for_sharers(*parts: str, seconds: int = 5) -> None:
+    """
+    Wait until every transaction that shares the named lock now has ended, and hold it alone to the end of this one.
+
+    :raises OperationalError: when that takes longer than `seconds`; whoever wants to share it waits meanwhile.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(*parts)])
+        cursor.execute("SELECT set_config('lock_timeout', '0', true)")

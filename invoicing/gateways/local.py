@@ -14,7 +14,15 @@ from typing import Any, Final
 
 from billing_site.kernel.money import Money
 from invoicing.gateways.declines import DeclineReason
-from invoicing.gateways.port import Declined, Payer, ProviderUnavailable, StoredMethod, TokenRejected
+from invoicing.gateways.port import (
+    Declined,
+    Payer,
+    ProviderUnavailable,
+    StoredMethod,
+    TokenRejected,
+    UsageRejected,
+    UsageReport,
+)
 
 _PREFIXES: Final = ("tok_", "btok_", "pm_card_", "pm_")
 _OWN_PREFIX: Final = "pm_local_"
@@ -74,6 +82,13 @@ _DECLINES: Final[Mapping[str, tuple[str, str]]] = {
     "chargedeclinedprocessingerror": (DeclineReason.UNKNOWN, "0119"),
 }
 _TIMEOUTS: Final = frozenset({"timeout"})
+USAGE_TIMEOUTS: Final = frozenset({"cus_timeout"})
+"""Customers whose usage is never answered."""
+USAGE_REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
+    "cus_unknown": ("customer_unknown", "The provider knows no customer by this name."),
+    "cus_archived": ("meter_archived", "The provider's meter is archived."),
+}
+"""Customers whose usage is refused; the second for good."""
 TEST_CARDS: Final = (*CARDS, *_DECLINES, *_TIMEOUTS)
 """What may follow `tok_` for a card."""
 
@@ -112,6 +127,15 @@ class LocalGateway:
 
     def detach_method(self, *, method_ref: str, key: str) -> None:
         """Forget a method; there is nothing to forget."""
+
+    def report_usage(self, *, report: UsageReport, key: str) -> str:
+        """Count a quantity, unless the customer's name says otherwise; the same key is the same event."""
+        if report.customer_ref in USAGE_TIMEOUTS:
+            raise ProviderUnavailable("The payment provider did not answer in time; try again.")
+        if report.customer_ref in USAGE_REFUSALS:
+            code, detail = USAGE_REFUSALS[report.customer_ref]
+            raise UsageRejected(code, detail, is_final=code == "meter_archived")
+        return f"mev_{hashlib.sha256(key.encode()).hexdigest()[:24]}"
 
 
 def _read_word(token: str) -> str | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 from billing_site.kernel.errors import DomainError
@@ -33,6 +35,16 @@ class Declined(Exception):
         self.reason = reason
 
 
+class UsageRejected(Exception):
+    """
+    The provider does not count what it was told, now or with `is_final` ever. The text is for people, `code` for us.
+    """
+
+    def __init__(self, code: str, detail: str, *, is_final: bool = False) -> None:
+        super().__init__(detail)
+        self.code, self.is_final = code, is_final
+
+
 class TokenRejected(Exception):
     """The provider does not know the token, or it names something else than was said. The text is for people."""
 
@@ -53,6 +65,24 @@ class StoredMethod:
     ref: str
     card: Mapping[str, Any] = field(default_factory=dict)
     bank_account: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """
+    A quantity for the provider to bill.
+
+    `event_name` is what the provider's meter listens to, `customer_ref` the provider's name of the customer (empty:
+    never told), `value` exact and above zero, `timestamp` at most 35 days old and 5 minutes ahead. `value_key` and
+    `customer_key` are the provider's names of the two in its payload, where its meter has its own.
+    """
+
+    event_name: str
+    customer_ref: str
+    value: Decimal
+    timestamp: datetime
+    customer_key: str = ""
+    value_key: str = ""
 
 
 class PaymentGateway(Protocol):
@@ -90,5 +120,15 @@ class PaymentGateway(Protocol):
         Forget a stored method. One that is gone already is fine.
 
         :raises ProviderUnavailable: when the provider fails or times out.
+        """
+        ...
+
+    def report_usage(self, *, report: UsageReport, key: str) -> str:
+        """
+        Tell a quantity to bill and return the provider's name of it.
+
+        `key` is the identifier of the quantity, at most 100 characters, one over all customers. The provider counts it
+        once, however often it is told within a day; after that a repeat may count again.
+        :raises UsageRejected: when it was surely not counted. :raises ProviderUnavailable: when that is not known.
         """
         ...

@@ -9,11 +9,15 @@ from metering.api.views.rejected_usage import RejectedUsageViewSet
 from metering.api.views.status import StatusViewSet
 from metering.api.views.tenant_usage import TenantUsageViewSet
 from metering.api.views.usage_charges import UsageChargeView
+from metering.api.views.usage_exports import UsageExportView
+from metering.api.views.usage_feed import UsageFeedViewSet
 
 TENANT = "api/v1/billing/tenants/<path:account_id>/usage"
 QUOTAS = "api/v1/billing/quotas"
 
 urlpatterns = [
+    path("api/internal/usage-events", UsageFeedViewSet.as_view({"get": "list", "post": "create", "delete": "destroy"})),
+    path("api/internal/billing/usage-exports", UsageExportView.as_view()),
     path(TENANT, TenantUsageViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{TENANT}/batch", TenantUsageViewSet.as_view({"post": "batch"})),
     path(f"{TENANT}/summary", TenantUsageViewSet.as_view({"get": "summary"})),

@@ -5,6 +5,14 @@ from metering.models.cost_alert import AlertScope, AlertStatus, CostAlert, CostA
 from metering.models.quota import AccountQuota
 from metering.models.rejected_usage import RejectedUsageCount, RejectedUsageRequest
 from metering.models.usage_event import UsageEvent
+from metering.models.usage_export import (
+    ExportSource,
+    ExportStatus,
+    UsageExport,
+    UsageExportCursor,
+    UsageExportSurplus,
+)
+from metering.models.usage_feed import FeedOutcome, UsageFeedEvent, UsageFeedReading
 
 __all__ = [
     "AccountQuota",
@@ -13,8 +21,16 @@ __all__ = [
     "ChargeClient",
     "CostAlert",
     "CostAlertFiring",
+    "ExportSource",
+    "ExportStatus",
+    "FeedOutcome",
     "RejectedUsageCount",
     "RejectedUsageRequest",
     "ThresholdType",
     "UsageEvent",
+    "UsageExport",
+    "UsageExportCursor",
+    "UsageExportSurplus",
+    "UsageFeedEvent",
+    "UsageFeedReading",
 ]

@@ -2,5 +2,12 @@
 
 from metering.tasks.charging import purge_charge_clients
 from metering.tasks.rejected_usage import purge_rejected_usage
+from metering.tasks.usage_feed import plan_usage_exports, purge_usage_feed, send_usage_exports
 
-__all__ = ["purge_charge_clients", "purge_rejected_usage"]
+__all__ = [
+    "plan_usage_exports",
+    "purge_charge_clients",
+    "purge_rejected_usage",
+    "purge_usage_feed",
+    "send_usage_exports",
+]

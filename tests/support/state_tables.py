@@ -51,6 +51,7 @@ from tests.factories.platform import AT
 from tests.support import world
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.states import StateTable, set_state
+from tests.support.usage_states import EXPORTS
 
 _MIDDLE: Final = world.NOVEMBER + timedelta(days=14)
 _BY: Final[dict[str, Any]] = {"at": _MIDDLE, "actor": world.TESTER}
@@ -581,6 +582,7 @@ TABLES: Final = (
     ALERTS,
     APPROVALS,
     DRAFTS,
+    EXPORTS,
     HOLDS,
     INVOICES,
     MOVES,
