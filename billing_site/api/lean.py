@@ -33,7 +33,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from rest_framework.authentication import get_authorization_header
@@ -104,6 +104,14 @@ class LeanCall:
     def actor(self) -> Actor:
         """The caller as events name it."""
         return self.principal.actor
+
+    @property
+    def method(self) -> str:
+        return self.request.method or ""
+
+    @property
+    def query_params(self) -> QueryDict:
+        return self.request.GET
 
     @property
     def data(self) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from django.http import QueryDict
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from billing_site.api.dialect import to_snake
 from billing_site.api.findings import read_query_detail
@@ -20,7 +20,18 @@ _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _INSTANT: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 
-def account_reference(request: Request, *, ignore: Collection[str] = ()) -> str | None:
+class Asked(Protocol):
+    """What is read of a request: REST framework's, or the call of a lean door."""
+
+    @property
+    def method(self) -> str | None: ...
+    @property
+    def query_params(self) -> QueryDict: ...
+    @property
+    def data(self) -> Any: ...
+
+
+def account_reference(request: Asked, *, ignore: Collection[str] = ()) -> str | None:
     """
     Return the account that the query or the body names, trimmed and in lower case; None when neither does.
 
@@ -43,7 +54,7 @@ def account_reference(request: Request, *, ignore: Collection[str] = ()) -> str 
     return next(iter(found.values()), None)
 
 
-def _named_values(request: Request) -> Iterator[tuple[str, Any]]:
+def _named_values(request: Asked) -> Iterator[tuple[str, Any]]:
     for name, values in request.query_params.lists():
         for value in values:
             yield name, value
@@ -85,7 +96,7 @@ def parse_timestamp(text: str, *, end: bool = False, name: str = "") -> datetime
     return instant
 
 
-def query_values(request: Request) -> dict[str, list[str]]:
+def query_values(request: Asked) -> dict[str, list[str]]:
     """Return the query string with snake_case names, whatever spelling was used."""
     values: dict[str, list[str]] = {}
     for name, given in request.query_params.lists():
@@ -94,7 +105,7 @@ def query_values(request: Request) -> dict[str, list[str]]:
 
 
 def query_serializer(
-    serializer: type[serializers.Serializer[Any]], request: Request, *, context: Mapping[str, Any] | None = None
+    serializer: type[serializers.Serializer[Any]], request: Asked, *, context: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """
     Return the query string as validated by `serializer`; both spellings of a name are accepted.

@@ -45,6 +45,14 @@ def gives_access(subscription: dict[str, Any], *, at: datetime) -> bool:
     return bool(subscription["status"] == "past_due" and at < since + grace)
 
 
+def list_features(subscription: dict[str, Any]) -> list[str]:
+    """Return the features that the provider's last update named, while active or trialing; else the plan's."""
+    named: list[str] | None = subscription["provider_features"]
+    if named is None:
+        return list(subscription["features"])
+    return named if subscription["status"] in ACCESS_STATUSES else []
+
+
 def _list_subscriptions(account_id: OuterRef) -> QuerySet[Subscription]:
     """Return as many as there are products, or one."""
     running = Q(status__in=RUNNING_STATUSES)

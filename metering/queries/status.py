@@ -22,7 +22,7 @@ from accounts.models import (
     PaymentMethodStatus,
     ProviderType,
 )
-from metering.queries.quota_sources import ACCESS_STATUSES, gives_access, with_quota_sources
+from metering.queries.quota_sources import gives_access, list_features, with_quota_sources
 from metering.queries.quotas import QuotaUse, find_stopping, list_quotas_in_force, measure_quotas
 
 # What a status is called in the view, the best first.
@@ -77,7 +77,7 @@ def get_status(*, account: Account, at: datetime) -> BillingStatus:
         status="missing" if best is None else _SHOWN[best["status"]],
         plan_id=None if best is None else best["plan_id"],
         provider=None if best is None else _name_provider(best),
-        features=tuple(dict.fromkeys(feature for each in running for feature in _list_features(each))),
+        features=tuple(dict.fromkeys(feature for each in running for feature in list_features(each))),
         usage=tuple(measure_quotas(limited)),
         is_running=bool(running),
         credit_balance=max(0, -(found.prepaid_balance or 0) - (found.held or 0)),
@@ -103,14 +103,6 @@ def _load(account: Account, at: datetime) -> Account:
         .only("pk", "timezone")
         .get()
     )
-
-
-def _list_features(subscription: dict[str, Any]) -> list[str]:
-    """Return the features that the provider's last update named, while active or trialing; else the plan's."""
-    named: list[str] | None = subscription["provider_features"]
-    if named is None:
-        return list(subscription["features"])
-    return named if subscription["status"] in ACCESS_STATUSES else []
 
 
 def _name_provider(subscription: dict[str, Any]) -> str:
