@@ -46,7 +46,7 @@ def format_amount(amount: int, currency: str) -> str:
     digits = get_exponent(currency)
     pattern = "#,##0" + ("." + "0" * digits if digits else "")
     return babel_format_decimal(
-        Decimal(format_decimal(amount, currency)), format=pattern, locale=_locale(), decimal_quantization=False
+        Decimal(format_decimal(amount, currency)), format=pattern, locale=locale(), decimal_quantization=False
     )
 
 
@@ -55,7 +55,7 @@ def format_quantity(value: Decimal | int | None) -> str:
     if value is None:
         return NOTHING
     return babel_format_decimal(
-        Decimal(value), format="#,##0.############", locale=_locale(), decimal_quantization=False
+        Decimal(value), format="#,##0.############", locale=locale(), decimal_quantization=False
     )
 
 
@@ -203,19 +203,19 @@ def format_period_text(start: datetime, end: datetime, zone: str | None = None) 
         first, last = local[0].date(), local[1].date().fromordinal(local[1].date().toordinal() - 1)
         texts = [format_day(day) for day in (first, last)]
     else:
-        texts = [format_datetime(moment, "d MMM y HH:mm", locale=_locale()) for moment in local]
+        texts = [format_datetime(moment, "d MMM y HH:mm", locale=locale()) for moment in local]
     return texts[0] if texts[0] == texts[1] else f"{texts[0]} – {texts[1]}"
 
 
 def format_day(day: date) -> str:
     """Return a date as text: `1 Feb 2026`."""
-    return format_date(day, "d MMM y", locale=_locale())
+    return format_date(day, "d MMM y", locale=locale())
 
 
 def format_instant(moment: datetime, zone: str | None = None) -> str:
     """Return an instant as local time of `zone` (UTC without one) and the zone's name: `1 Feb 2026 09:30 CET`."""
     local = moment.astimezone(_zone(zone))
-    return f"{format_datetime(local, 'd MMM y HH:mm', locale=_locale())} {local.tzname() or ''}".strip()
+    return f"{format_datetime(local, 'd MMM y HH:mm', locale=locale())} {local.tzname() or ''}".strip()
 
 
 def timestamp_display(
@@ -239,7 +239,7 @@ def instant(moment: datetime | None, zone: str | None = None) -> SafeString | st
         '<time class="ch-time" datetime="{}" title="{}">{} <span class="ch-zone">{}</span></time>',
         moment.astimezone(UTC).isoformat(),
         f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
-        format_datetime(local, "d MMM y HH:mm", locale=_locale()),
+        format_datetime(local, "d MMM y HH:mm", locale=locale()),
         local.tzname() or "",
     )
 
@@ -251,7 +251,8 @@ def _zone(name: str | None) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-def _locale() -> str:
+def locale() -> str:
+    """Return the language of the person's page, as babel names it."""
     return (get_language() or settings.LANGUAGE_CODE).replace("-", "_")
 
 

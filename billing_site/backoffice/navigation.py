@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -45,6 +45,14 @@ ICONS: Final[dict[str, str]] = {
 }
 
 
+class NavPage(NamedTuple):
+    """A page beside the list of a model, with an entry of its own before the list's."""
+
+    title: str
+    icon: str
+    url_name: str
+
+
 def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return Unfold's sidebar structure: the overview, then one group per part of the product."""
     overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}
@@ -63,7 +71,7 @@ def _list_items(request: HttpRequest, labels: tuple[str, ...] | None) -> list[di
         if (_stands_above(page) if labels is None else model._meta.app_label in labels and not _stands_above(page))
         and not getattr(page, "nav_hidden", False)
     ]
-    items = []
+    items: list[dict[str, Any]] = []
     for _, plural, model, page in sorted(pages, key=lambda entry: entry[:2]):
         if not page.has_view_permission(request):
             continue
@@ -71,9 +79,18 @@ def _list_items(request: HttpRequest, labels: tuple[str, ...] | None) -> list[di
             link = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         except NoReverseMatch:
             continue
+        extras = [
+            {"title": extra.title, "icon": extra.icon, "link": reverse(extra.url_name)}
+            for extra in getattr(page, "nav_pages", ())
+        ]
+        items += extras
         title = getattr(page, "nav_title", "") or plural[:1].upper() + plural[1:]
         icon = getattr(page, "nav_icon", "") or ICONS.get(model._meta.model_name or "", "table_rows")
         item = {"title": title, "icon": icon, "link": link}
+        if extras:
+            # The addresses of further pages begin with that of the list.
+            is_extra = any(request.path.startswith(extra["link"]) for extra in extras)
+            item["active"] = request.path.startswith(link) and not is_extra
         if badge := getattr(page, "nav_badge", _no_badge)(request):
             item |= {"badge": badge, "badge_variant": "warning"}
         items.append(item)

@@ -9,7 +9,8 @@ from typing import Any, Final
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import make_aware
@@ -26,8 +27,10 @@ from billing_site.backoffice.display import (
     quantity_display,
     timestamp_display,
 )
+from billing_site.backoffice.navigation import NavPage
 from billing_site.kernel import clock
 from catalog.models import Meter
+from metering.admin.explorer import download_series, show_explorer
 from metering.models import UsageEvent
 from metering.queries.usage import UsageSummary, summarize_usage
 
@@ -61,6 +64,7 @@ class UsageEventAdmin(BackOfficeAdmin):
     financial = True
     nav_icon = "monitoring"
     nav_order = 10
+    nav_pages = (NavPage("Usage explorer", "query_stats", "admin:metering_usageevent_explore"),)
     empty_title = "No usage yet"
     empty_text = "Your application sends events to the API, and a CSV file can be imported with the command line."
     list_before_template = "metering/usage_summary.html"
@@ -134,6 +138,21 @@ class UsageEventAdmin(BackOfficeAdmin):
         return queryset.filter(
             account_id__in=Account.objects.values("pk"), meter_id__in=Meter.objects.values("pk"), idempotency_key=term
         ), False
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("explore/", self.admin_site.admin_view(self.explore), name="metering_usageevent_explore"),
+            path("explore/csv/", self.admin_site.admin_view(self.explore_csv), name="metering_usageevent_explore_csv"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def explore(self, request: HttpRequest) -> HttpResponse:
+        """Answer the usage explorer."""
+        return show_explorer(self, request)
+
+    def explore_csv(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer what the explorer shows as CSV."""
+        return download_series(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         account_key = _get_account_key(request)

@@ -28,6 +28,7 @@ from metering.stores.quantities import (
     sum_over_accounts,
     sum_quantities,
 )
+from metering.stores.series import SeriesPoint, SeriesRequest, stream_series, sum_series
 from metering.stores.steps import (
     EventStepRequest,
     StepEvents,
@@ -51,6 +52,8 @@ __all__ = [
     "Quantity",
     "QuantityGroup",
     "QuantityRequest",
+    "SeriesPoint",
+    "SeriesRequest",
     "StepEvents",
     "StepQuantity",
     "StepRequest",
@@ -65,11 +68,13 @@ __all__ = [
     "list_events",
     "read_last_values",
     "stream_events",
+    "stream_series",
     "sum_buckets",
     "sum_centers",
     "sum_charged",
     "sum_groups",
     "sum_over_accounts",
     "sum_quantities",
+    "sum_series",
     "sum_steps",
 ]

@@ -19,6 +19,7 @@ from unfold.enums import ActionVariant
 from unfold.views import ChangeList
 
 from billing_site.backoffice.actions import ServiceAction, find_service_action
+from billing_site.backoffice.navigation import NavPage
 from billing_site.backoffice.page_links import list_page_links
 from billing_site.backoffice.pagination import CappedPaginator
 from billing_site.kernel.errors import DomainError
@@ -39,7 +40,8 @@ class BackOfficeAdmin(StyledModelAdmin):
 
     - `financial = True`: a document or ledger row; viewing only, whatever the user may do elsewhere.
     - `save_with_service`: define it to allow the form; it calls one service and returns the saved row.
-    - `nav_icon`, `nav_order`, `nav_title`, `nav_hidden`, `nav_top`, `nav_badge`: how the sidebar lists the page.
+    - `nav_icon`, `nav_order`, `nav_title`, `nav_hidden`, `nav_top`, `nav_badge`: how the sidebar lists the page;
+      `nav_pages`: further pages that it lists before it.
     - `empty_title`, `empty_text`: what an empty list teaches.
     """
 
@@ -49,6 +51,7 @@ class BackOfficeAdmin(StyledModelAdmin):
     nav_title: ClassVar[str] = ""
     nav_hidden: ClassVar[bool] = False
     nav_top: ClassVar[bool] = False
+    nav_pages: ClassVar[tuple[NavPage, ...]] = ()
     empty_title: ClassVar[str] = ""
     empty_text: ClassVar[str] = ""
 
