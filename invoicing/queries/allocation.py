@@ -145,7 +145,7 @@ def allocate_costs(*, account: Account, period: Period, at: datetime) -> CostAll
     for cost in usage:
         _add_usage(found, cost, period, [next(groups) for _ in _ask(account, cost, period)], codes)
     found.unallocated += sum(cost.amount for cost in costs if cost.meter is None and cost.period.start in period)
-    months = _count_months(period, account.zone)
+    months = count_months(period, account.zone)
     direct = {center_id: sum(costs.values()) for center_id, costs in found.costs.items()}
     rolled_up = _roll_up(nodes, direct)
     items = tuple(
@@ -251,7 +251,7 @@ def _compare(center: CostCenter, cost: int, currency: str, months: int) -> int |
     return max(0, cost) * 100 // (center.budget * months)
 
 
-def _count_months(period: Period, zone: ZoneInfo) -> int:
+def count_months(period: Period, zone: ZoneInfo) -> int:
     """Return the whole months in a period, at least one."""
     first, last = local_date(period.start, zone), local_date(period.end, zone)
     months = (last.year - first.year) * 12 + last.month - first.month

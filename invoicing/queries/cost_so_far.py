@@ -87,6 +87,7 @@ def cost_so_far(*, accounts: Collection[Account], at: datetime) -> dict[uuid.UUI
     for account_id, found in costs.items():
         currencies = [found.account.currency, *(cost.currency for cost in found.all)]
         currencies += [each.open.currency for each in found.subscriptions]
+        currencies += [currency for owner, currency in list(charged) if owner == account_id]
         answers[account_id] = {
             currency: _sum_up(
                 choose_running(found, currency=currency),

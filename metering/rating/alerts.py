@@ -59,17 +59,20 @@ def judge_anomaly(today: int, *, before: Sequence[int], percent: Decimal) -> Jud
     """
     Hold the cost of a day against the mean of the seven days before: told above `percent` of it.
 
-    Only days on which something was used have data and count in the mean; with fewer than three there is nothing to
-    compare with, so that neither a new account nor one that is used once a week is called unusual.
+    `before` are those of the seven on which something was used, for nothing or not: only they have data and count in
+    the mean. With fewer than three there is nothing to compare with, so that neither a new account nor one that is used
+    once a week is called unusual.
     :raises ValueError: when more than seven days are given.
     """
-    if len(before) > ANOMALY_DAYS:
-        raise ValueError(f"the mean is of {ANOMALY_DAYS} days, not of {len(before)}")
-    data = [cost for cost in before if cost > 0]
-    if len(data) < MIN_DAYS_OF_DATA:
-        return Judgement(today, None, {"days_of_data": len(data)})
+    days = len(before)
+    if days > ANOMALY_DAYS:
+        raise ValueError(f"the mean is of {ANOMALY_DAYS} days, not of {days}")
+    if days < MIN_DAYS_OF_DATA:
+        return Judgement(today, None, {"days_of_data": days})
+    # A day on which a cheaper tier was reached may have cost less than nothing.
+    total = max(0, sum(before))
     # Above the limit, in whole minor units: from the next one on.
-    threshold = floor(sum(data) * Fraction(percent) / (100 * len(data))) + 1
+    threshold = floor(total * Fraction(percent) / (100 * days)) + 1
     with localcontext(EXACT):
-        mean = round_to_minor(Decimal(sum(data)) / len(data))
-    return Judgement(today, threshold, {"mean": mean, "days_of_data": len(data), "percent": percent})
+        mean = round_to_minor(Decimal(total) / days)
+    return Judgement(today, threshold, {"mean": mean, "days_of_data": days, "percent": percent})

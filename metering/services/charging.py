@@ -21,6 +21,7 @@ from billing_site.kernel.ids import encode_id, new_uuid
 from catalog.models import Meter
 from catalog.services.meters import MeterExists, create_meter
 from metering.queries.meters import CHARGED_METER, load_meters
+from metering.services.touching import touch_accounts
 from metering.stores import EventRow, delete_clients_before, insert_charged_event, insert_client
 
 CLIENT_KEPT: Final = timedelta(days=30)
@@ -113,6 +114,7 @@ def charge_usage(
         metadata={**call.to_metadata(), "currency": charge.currency, "transaction_id": charge.entry.public_id},
     )
     insert_charged_event(event)
+    touch_accounts([account.pk])
     if client_ip:
         insert_client(event_id=event.id, client_ip=client_ip, recorded_at=at)
     return charge

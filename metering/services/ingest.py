@@ -28,6 +28,7 @@ from catalog.models import Meter
 from metering.queries.meters import MeterNotFound, ResolvedMeter, load_meters
 from metering.rating import UnitNotConvertible, convert_quantity
 from metering.rating.units import QUANTITY_DECIMALS, count_decimals
+from metering.services.touching import touch_accounts
 from metering.stores import Claim, EventRow, find_events, insert_events
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def record_usage_events(
         rows = _hold_centers(rows, events, unknown_centers)
         unique = rows if len(first) == len(rows) else [rows[index] for index in first.values()]
         inserted = insert_events(unique)
+        touch_accounts({row.account_id for row, new in zip(unique, inserted, strict=True) if new})
         known = find_events([row.claim for row, new in zip(unique, inserted, strict=True) if not new])
     logger.debug("usage recorded by %s: %d new of %d", actor, sum(inserted), len(events))
     if not known and len(first) == len(rows):

@@ -6,7 +6,7 @@ Nothing here prices, converts or refuses: callers hand over checked rows.
 
 from metering.stores.centers import CenterQuantity, CenterRequest, sum_centers
 from metering.stores.charge_clients import delete_clients_before, insert_client
-from metering.stores.charged import ChargedTotal, sum_charged
+from metering.stores.charged import ChargedDay, ChargedTotal, sum_charged, sum_charged_days
 from metering.stores.events import (
     Claim,
     EventRow,
@@ -43,6 +43,7 @@ __all__ = [
     "BucketQuantity",
     "CenterQuantity",
     "CenterRequest",
+    "ChargedDay",
     "ChargedTotal",
     "Claim",
     "EventRow",
@@ -72,6 +73,7 @@ __all__ = [
     "sum_buckets",
     "sum_centers",
     "sum_charged",
+    "sum_charged_days",
     "sum_groups",
     "sum_over_accounts",
     "sum_quantities",

@@ -1,13 +1,16 @@
 """Celery tasks of metering; imported here so that the worker finds them."""
 
+from metering.tasks.alerts import evaluate_alerts, sweep_alerts
 from metering.tasks.charging import purge_charge_clients
 from metering.tasks.rejected_usage import purge_rejected_usage
 from metering.tasks.usage_feed import plan_usage_exports, purge_usage_feed, send_usage_exports
 
 __all__ = [
+    "evaluate_alerts",
     "plan_usage_exports",
     "purge_charge_clients",
     "purge_rejected_usage",
     "purge_usage_feed",
     "send_usage_exports",
+    "sweep_alerts",
 ]

@@ -34,6 +34,7 @@ from invoicing.models.invoice import INVOICE_TRANSITIONS
 from invoicing.services.balance_payments import pay_from_balance
 from invoicing.services.billing import bill_subscriptions
 from invoicing.services.cancellations import cancel_subscription
+from invoicing.services.cost_alerts import evaluate_cost_alerts
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.pauses import pause_subscription, resume_subscription
 from invoicing.services.plan_moves import MoveRequest, start_move, work_move
@@ -132,11 +133,13 @@ NOTICES: Final = StateTable(
 
 # ---- cost alerts ----------------------------------------------------------------------------------------------------
 def _arrange_alert(state: str, _to: str) -> CostAlert:
-    alert = make_spend_alert(world.open_account())
-    if state == "triggered":
-        set_state(alert, state, triggered_at=_MIDDLE, triggered_value=600, silent_until=world.DECEMBER)
-    elif state == "dismissed":
-        dismiss_cost_alert(alert_id=alert.pk, **_BY)
+    """The fee of November is above the threshold."""
+    world.publish()
+    account = world.open_account()
+    world.subscribe(account, "pro")
+    alert = make_spend_alert(account)
+    if state != "armed":
+        ALERTS.moves[state](alert)
     return alert
 
 
@@ -152,10 +155,13 @@ ALERTS: Final = StateTable(
     arrange=_arrange_alert,
     moves={
         "armed": lambda row: update_spend_alert(alert_id=row.pk, changes={"threshold": 700}, **_BY),
+        "triggered": lambda row: evaluate_cost_alerts(account_ids=[row.account_id], **_BY),
         "dismissed": lambda row: dismiss_cost_alert(alert_id=row.pk, **_BY),
     },
-    quiet=frozenset({("armed", "armed"), ("dismissed", "dismissed")}),
-    unserved=frozenset({("armed", "triggered")}),
+    # What has had its say in this period says nothing more.
+    quiet=frozenset(
+        {("armed", "armed"), ("triggered", "triggered"), ("dismissed", "triggered"), ("dismissed", "dismissed")}
+    ),
     held=_hold_alert,
     allows=CostAlert.can_become,
 )

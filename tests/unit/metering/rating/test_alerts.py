@@ -66,18 +66,25 @@ class TestJudgeAnomaly:
         assert (found.is_reached, found.details["mean"]) == (reached, 100)
 
     def test_needs_three_days_of_data(self) -> None:
-        assert not judge_anomaly(10_000, before=[100, 100, 0, 0, 0, 0, 0], percent=Decimal(200)).is_reached
-        assert judge_anomaly(10_000, before=[100, 100, 100, 0, 0, 0, 0], percent=Decimal(200)).is_reached
+        assert not judge_anomaly(10_000, before=[100, 100], percent=Decimal(200)).is_reached
+        assert judge_anomaly(10_000, before=[100, 100, 100], percent=Decimal(200)).is_reached
 
-    def test_days_without_usage_do_not_lower_the_mean(self) -> None:
-        # The mean of three days of 1.00 is 1.00, not 0.43: 1.50 is nothing unusual.
-        assert not judge_anomaly(150, before=[100, 0, 100, 0, 100, 0, 0], percent=Decimal(200)).is_reached
+    def test_after_days_that_cost_nothing_any_cost_is_unusual(self) -> None:
+        assert [judge_anomaly(today, before=[0, 0, 0], percent=Decimal(200)).is_reached for today in (0, 1)] == [
+            False,
+            True,
+        ]
+
+    def test_a_mean_below_nothing_counts_as_nothing(self) -> None:
+        # A cheaper tier was reached on the second day: (50 - 200 + 60) / 3 = -30.
+        found = judge_anomaly(1, before=[50, -200, 60], percent=Decimal(200))
+        assert (found.threshold, found.details["mean"]) == (1, 0)
 
     def test_looks_back_a_week_and_no_further(self) -> None:
         with pytest.raises(ValueError, match="7 days"):
             judge_anomaly(1, before=[1] * 8, percent=Decimal(200))
 
-    @given(AMOUNTS, st.lists(st.integers(1, 10**9), min_size=3, max_size=7), PERCENTS)
+    @given(AMOUNTS, st.lists(st.integers(0, 10**9), min_size=3, max_size=7), PERCENTS)
     def test_is_exact(self, today: int, before: list[int], percent: Decimal) -> None:
         exactly = today * 100 * len(before) > sum(before) * percent
         assert judge_anomaly(today, before=before, percent=percent).is_reached is exactly
