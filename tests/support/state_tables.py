@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from django.test import override_settings
-
 from accounts.models import WAITING_STATUSES, Account, Hold, PaymentMethod, Subscription, SubscriptionSchedule
 from accounts.models.hold import HOLD_TRANSITIONS
 from accounts.models.payment_method import PAYMENT_METHOD_TRANSITIONS
@@ -22,10 +20,8 @@ from accounts.services.payment_methods import (
     settle_attached,
     settle_refused,
 )
-from billing_site.platform.models import Approval, Notice, NoticeChannel
-from billing_site.platform.models.notices import NOTICE_TRANSITIONS
+from billing_site.platform.models import Approval
 from billing_site.platform.services.approvals import approve, cancel, expire_due, reject
-from billing_site.platform.services.notices import WAITS, NewNotice, queue_notices, send_notice
 from catalog.models import CatalogDraft
 from catalog.services.draft_approvals import submit_draft, withdraw_draft
 from catalog.services.drafts import create_draft, discard_draft, publish_draft
@@ -34,7 +30,6 @@ from invoicing.models.invoice import INVOICE_TRANSITIONS
 from invoicing.services.balance_payments import pay_from_balance
 from invoicing.services.billing import bill_subscriptions
 from invoicing.services.cancellations import cancel_subscription
-from invoicing.services.cost_alerts import evaluate_cost_alerts
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.pauses import pause_subscription, resume_subscription
 from invoicing.services.plan_moves import MoveRequest, start_move, work_move
@@ -42,14 +37,11 @@ from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run, retry_failed
 from invoicing.services.schedule_steps import advance_schedule
 from invoicing.services.schedules import cancel_schedule, release_schedule
-from metering.models import CostAlert
-from metering.models.cost_alert import ALERT_TRANSITIONS
-from metering.services.cost_alerts import dismiss_cost_alert, update_spend_alert
 from tests.factories.approvals import ADA, BOB, LIFETIME, ask, open_workshop
 from tests.factories.catalog import find_entry, make_document, publish_catalog
-from tests.factories.cost_alerts import make_spend_alert
 from tests.factories.platform import AT
 from tests.support import world
+from tests.support.alert_states import ALERTS, NOTICES
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.states import StateTable, set_state
 from tests.support.usage_states import EXPORTS
@@ -92,78 +84,6 @@ APPROVALS: Final = StateTable(
     },
     quiet=frozenset((before, "expired") for before in _DECIDED),
     held=_hold_approval,
-)
-
-
-# ---- messages out ---------------------------------------------------------------------------------------------------
-def _arrange_notice(state: str, to: str) -> Notice:
-    """One that is to fail, or has failed, is at its last attempt."""
-    queue_notices([NewNotice("test", NoticeChannel.MAIL, "Alert", "Above the line.", recipient="ops@example.com")])
-    notice = Notice.objects.get()
-    if "failed" in (state, to):
-        Notice.objects.update(attempts=len(WAITS))
-    if state != "pending":
-        NOTICES.moves[state](notice)
-    return notice
-
-
-def _send_in_vain(row: Notice) -> object:
-    with override_settings(EMAIL_BACKEND=""):
-        return send_notice(notice_id=row.pk, at=AT)
-
-
-def _hold_notice(before: str, after: str) -> str:
-    if before == after:
-        return ""
-    if after == "failed":
-        return "notices_failed_has_error"
-    return "notices_sent_has_time" if "sent" in (before, after) else ""
-
-
-NOTICES: Final = StateTable(
-    model=Notice,
-    transitions=NOTICE_TRANSITIONS,
-    arrange=_arrange_notice,
-    moves={"sent": lambda row: send_notice(notice_id=row.pk, at=AT), "failed": _send_in_vain},
-    quiet=frozenset((before, after) for before in ("sent", "failed") for after in ("sent", "failed")),
-    held=_hold_notice,
-    allows=Notice.can_become,
-)
-
-
-# ---- cost alerts ----------------------------------------------------------------------------------------------------
-def _arrange_alert(state: str, _to: str) -> CostAlert:
-    """The fee of November is above the threshold."""
-    world.publish()
-    account = world.open_account()
-    world.subscribe(account, "pro")
-    alert = make_spend_alert(account)
-    if state != "armed":
-        ALERTS.moves[state](alert)
-    return alert
-
-
-def _hold_alert(before: str, after: str) -> str:
-    if (before == "armed") != (after == "armed"):
-        return "cost_alerts_silent_unless_armed"
-    return "cost_alerts_triggered_has_time" if after == "triggered" != before else ""
-
-
-ALERTS: Final = StateTable(
-    model=CostAlert,
-    transitions=ALERT_TRANSITIONS,
-    arrange=_arrange_alert,
-    moves={
-        "armed": lambda row: update_spend_alert(alert_id=row.pk, changes={"threshold": 700}, **_BY),
-        "triggered": lambda row: evaluate_cost_alerts(account_ids=[row.account_id], **_BY),
-        "dismissed": lambda row: dismiss_cost_alert(alert_id=row.pk, **_BY),
-    },
-    # What has had its say in this period says nothing more.
-    quiet=frozenset(
-        {("armed", "armed"), ("triggered", "triggered"), ("dismissed", "triggered"), ("dismissed", "dismissed")}
-    ),
-    held=_hold_alert,
-    allows=CostAlert.can_become,
 )
 
 
