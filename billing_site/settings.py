@@ -137,6 +137,8 @@ else:
     _database["CONN_MAX_AGE"] = env.int("BILLING_DB_CONN_MAX_AGE", default=60)
     _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
+# Statements that run all the time are prepared once per connection; a pooler that shares connections may not allow it.
+BILLING_DB_PREPARE = env.bool("BILLING_DB_PREPARE", default=True)
 
 # ---- time and language ----------------------------------------------------------------------------------------------
 TIME_ZONE = "UTC"
@@ -260,6 +262,10 @@ BILLING_JWT_SECRET = env.str("BILLING_JWT_SECRET", default="")  # HS256; base64:
 BILLING_LIVEMODE = env.bool("BILLING_LIVEMODE", default=False)
 BILLING_DEFAULT_PLAN = env.str("BILLING_DEFAULT_PLAN", default="free")
 BILLING_TRIAL_PERIOD_DAYS = env.int("BILLING_TRIAL_PERIOD_DAYS", default=0)
+# ---- usage ----------------------------------------------------------------------------------------------------------
+# How long a key of an event is known: a repeat within these days counts once, whatever time it claims to be from.
+BILLING_USAGE_LOOKBACK_DAYS = env.int("BILLING_USAGE_LOOKBACK_DAYS", default=35)
+
 # How long features stay on while a payment is overdue, counted from the start of the period that was not paid.
 BILLING_PAST_DUE_GRACE_DAYS = env.int("BILLING_PAST_DUE_GRACE_DAYS", default=0)
 # How long a start that waits for its first payment waits.

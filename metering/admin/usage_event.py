@@ -79,6 +79,7 @@ class UsageEventAdmin(BackOfficeAdmin):
     list_filter_submit = True
     list_select_related = ("account", "meter", "cost_center")
     sortable_by = ()
+    ordering = ("-timestamp", "-id")
     search_fields = ("=idempotency_key",)
     search_help_text = "An idempotency key, an id such as evu_…, or an account's id or external id"
     fieldsets = (
@@ -116,10 +117,6 @@ class UsageEventAdmin(BackOfficeAdmin):
     @admin.display(description="Key")
     def key(self, event: UsageEvent) -> SafeString:
         return format_html('<span title="{}">{}</span>', event.idempotency_key, event.idempotency_key[:24])
-
-    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """Newest event first within an account or cost center, which have an index for it; else newest recorded."""
-        return ("-timestamp", "-id") if _get_account_key(request) or request.GET.get(CENTER_FILTER) else ("-id",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[UsageEvent], search_term: str

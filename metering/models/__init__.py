@@ -13,8 +13,11 @@ from metering.models.usage_export import (
     UsageExportSurplus,
 )
 from metering.models.usage_feed import FeedOutcome, UsageFeedEvent, UsageFeedReading
+from metering.models.usage_key import UsageKey, UsageKeyGeneration
+from metering.models.usage_totals import NO_CENTER, UsageCounter, UsageMember, UsageRollup
 
 __all__ = [
+    "NO_CENTER",
     "AccountQuota",
     "AlertScope",
     "AlertStatus",
@@ -27,10 +30,15 @@ __all__ = [
     "RejectedUsageCount",
     "RejectedUsageRequest",
     "ThresholdType",
+    "UsageCounter",
     "UsageEvent",
     "UsageExport",
     "UsageExportCursor",
     "UsageExportSurplus",
     "UsageFeedEvent",
     "UsageFeedReading",
+    "UsageKey",
+    "UsageKeyGeneration",
+    "UsageMember",
+    "UsageRollup",
 ]

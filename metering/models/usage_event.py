@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -14,10 +13,12 @@ from catalog.models import Meter
 
 class UsageEvent(Identified):
     """
-    One event. A key counts once per account and meter: the unique constraint is claimed in the insert.
+    One event, or the correction of one. A key counts once per account and meter: `UsageKey` is claimed in the insert.
 
-    `value` is in the meter's unit, up to 12 decimals. What was `charged` to the prepaid balance when it happened is
-    never billed. Events are never changed; old ones leave with their storage.
+    `id` is made of account, meter and key, see `metering.stores.make_event_id`. `value` is in the meter's unit, up to
+    12 decimals. What was `charged` to the prepaid balance when it happened is never billed. Events are never changed:
+    voiding one adds a row that `corrects` it, with `weight` -1 and the negative value, at the same time. The table is
+    partitioned by the UTC day of `timestamp`; old days leave with their partition.
     """
 
     id_prefix = "evu"
@@ -38,6 +39,8 @@ class UsageEvent(Identified):
     dimensions = models.JSONField(default=dict, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     charged = models.BooleanField(default=False, db_default=False)
+    weight = models.SmallIntegerField(default=1, db_default=1)
+    corrects = models.UUIDField(null=True, blank=True)
     # Checking it row by row would slow down all events, those without a center too. Ingest holds the centers it names
     # until the events are stored, and removing one waits for that and then finds them.
     cost_center = models.ForeignKey(
@@ -54,17 +57,16 @@ class UsageEvent(Identified):
         db_table = "usage_events"
         ordering = ["-timestamp", "-id"]
         constraints = [
-            models.UniqueConstraint(fields=["account", "meter", "idempotency_key"], name="usage_events_key_once"),
-            models.CheckConstraint(condition=Q(value__gte=0), name="usage_events_value_not_negative"),
+            models.CheckConstraint(
+                condition=Q(value__gte=0, weight=1, corrects__isnull=True)
+                | Q(value__lte=0, weight=-1, corrects__isnull=False),
+                name="usage_events_value_not_negative",
+            ),
             models.CheckConstraint(condition=~Q(idempotency_key=""), name="usage_events_key_given"),
         ]
         indexes = [
-            # Quantity of one meter in a period, whole or by cost center, from the index alone: summary, billing run.
-            models.Index(
-                fields=["account", "meter", "timestamp"],
-                include=["value", "recorded_at", "charged", "cost_center"],
-                name="usage_events_period",
-            ),
+            # One meter of an account in order of time: edges of periods, prices per event, the newest value.
+            models.Index(fields=["account", "meter", "timestamp", "id"], name="usage_events_period"),
             # Raw list of an account, newest first.
             models.Index(fields=["account", "-timestamp", "-id"], name="usage_events_newest"),
             # Raw list of one cost center, newest first; whether a center that is to be removed was ever named.
@@ -73,8 +75,12 @@ class UsageEvent(Identified):
                 condition=Q(cost_center__isnull=False),
                 name="usage_events_of_center",
             ),
-            # One meter over all accounts in a period; days of the admin list. Tiny: events arrive in order of time.
-            BrinIndex(fields=["timestamp"], name="usage_events_days", autosummarize=True),
+            # What was voided: few rows, so that sums over events can leave them out.
+            models.Index(
+                fields=["account", "meter", "timestamp", "corrects"],
+                condition=Q(corrects__isnull=False),
+                name="usage_events_corrections",
+            ),
         ]
         triggers = append_only_triggers("usage_events")
 

@@ -22,7 +22,7 @@ from catalog.models import Meter
 from catalog.services.meters import MeterExists, create_meter
 from metering.queries.meters import CHARGED_METER, load_meters
 from metering.services.touching import touch_accounts
-from metering.stores import EventRow, delete_clients_before, insert_charged_event, insert_client
+from metering.stores import EventRow, delete_clients_before, insert_client, insert_events, project_dimensions
 
 CLIENT_KEPT: Final = timedelta(days=30)
 
@@ -102,7 +102,6 @@ def charge_usage(
     if not charge.created:
         return charge
     event = EventRow(
-        id=new_uuid(),
         account_id=account.pk,
         meter_id=meter.pk,
         # Not the request id: any other event on this meter may have that for its key.
@@ -112,8 +111,10 @@ def charge_usage(
         recorded_at=at,
         dimensions=call.dimensions,
         metadata={**call.to_metadata(), "currency": charge.currency, "transaction_id": charge.entry.public_id},
+        charged=True,
+        rolled_dimensions=project_dimensions(meter.dimensions, call.dimensions),
     )
-    insert_charged_event(event)
+    insert_events([event])
     touch_accounts([account.pk])
     if client_ip:
         insert_client(event_id=event.id, client_ip=client_ip, recorded_at=at)

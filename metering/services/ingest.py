@@ -23,13 +23,12 @@ from accounts.queries.cost_centers import CostCenterBook, load_named_centers
 from accounts.services.cost_centers import hold_cost_centers
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import FieldError, ValidationFailed
-from billing_site.kernel.ids import new_uuid
 from catalog.models import Meter
 from metering.queries.meters import MeterNotFound, ResolvedMeter, load_meters
 from metering.rating import UnitNotConvertible, convert_quantity
 from metering.rating.units import QUANTITY_DECIMALS, count_decimals
 from metering.services.touching import touch_accounts
-from metering.stores import Claim, EventRow, find_events, insert_events
+from metering.stores import Claim, EventRow, find_events, insert_events, project_dimensions
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ def record_usage_events(
     with transaction.atomic():
         rows = _hold_centers(rows, events, unknown_centers)
         unique = rows if len(first) == len(rows) else [rows[index] for index in first.values()]
-        inserted = insert_events(unique)
+        inserted = insert_events(unique, at=at)
         touch_accounts({row.account_id for row, new in zip(unique, inserted, strict=True) if new})
         known = find_events([row.claim for row, new in zip(unique, inserted, strict=True) if not new])
     logger.debug("usage recorded by %s: %d new of %d", actor, sum(inserted), len(events))
@@ -278,8 +277,8 @@ def _make_row(event: NewUsageEvent, found: ResolvedMeter, present: datetime, cen
         quantity = convert_quantity(quantity, unit=unit, target=found.meter.unit)
         if quantity and quantity.adjusted() >= _MAX_WHOLE_DIGITS:
             raise OverflowError
+    declared = found.meter.dimensions
     return EventRow(
-        new_uuid(),
         event.account.id,
         found.meter.id,
         event.idempotency_key or uuid.uuid4().hex,
@@ -292,6 +291,7 @@ def _make_row(event: NewUsageEvent, found: ResolvedMeter, present: datetime, cen
         event.dimensions,
         event.metadata,
         center,
+        rolled_dimensions=project_dimensions(declared, event.dimensions) if declared else {},
     )
 
 

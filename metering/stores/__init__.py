@@ -7,15 +7,8 @@ Nothing here prices, converts or refuses: callers hand over checked rows.
 from metering.stores.centers import CenterQuantity, CenterRequest, sum_centers
 from metering.stores.charge_clients import delete_clients_before, insert_client
 from metering.stores.charged import ChargedDay, ChargedTotal, sum_charged, sum_charged_days
-from metering.stores.events import (
-    Claim,
-    EventRow,
-    StoredEvent,
-    find_events,
-    insert_charged_event,
-    insert_events,
-    list_events,
-)
+from metering.stores.counters import CounterRequest, CounterUse, read_counters
+from metering.stores.events import find_events, list_events
 from metering.stores.gauges import read_last_values
 from metering.stores.groups import GroupRequest, QuantityGroup, StreamedEvent, stream_events, sum_groups
 from metering.stores.quantities import (
@@ -28,6 +21,7 @@ from metering.stores.quantities import (
     sum_over_accounts,
     sum_quantities,
 )
+from metering.stores.rows import Claim, EventRow, StoredEvent, make_event_id, project_dimensions
 from metering.stores.series import SeriesPoint, SeriesRequest, stream_series, sum_series
 from metering.stores.steps import (
     EventStepRequest,
@@ -37,6 +31,7 @@ from metering.stores.steps import (
     list_event_steps,
     sum_steps,
 )
+from metering.stores.writing import insert_events
 
 __all__ = [
     "Bucket",
@@ -46,6 +41,8 @@ __all__ = [
     "ChargedDay",
     "ChargedTotal",
     "Claim",
+    "CounterRequest",
+    "CounterUse",
     "EventRow",
     "EventStepRequest",
     "GroupRequest",
@@ -62,11 +59,13 @@ __all__ = [
     "StreamedEvent",
     "delete_clients_before",
     "find_events",
-    "insert_charged_event",
     "insert_client",
     "insert_events",
     "list_event_steps",
     "list_events",
+    "make_event_id",
+    "project_dimensions",
+    "read_counters",
     "read_last_values",
     "stream_events",
     "stream_series",

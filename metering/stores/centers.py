@@ -11,7 +11,8 @@ from uuid import UUID
 from django.db import connection
 
 from billing_site.kernel.periods import Period
-from metering.stores.quantities import AGGREGATED
+from metering.models import NO_CENTER
+from metering.stores.quantities import AGGREGATED, EDGES, SPANS, STANDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +36,51 @@ class CenterQuantity(NamedTuple):
     event_count: int
 
 
-# Sums come from the index alone; "last" and "unique" read the events.
+# Sums come from roll-ups; "last" and "unique" read the events.
 _CENTERS: Final = f"""
-    WITH r AS MATERIALIZED (
-        SELECT r.position, r.account_id, r.meter_id, r.starts_at, r.ends_at, m.aggregation
+    WITH asked AS MATERIALIZED (
+        SELECT r.*, m.aggregation,
+               least(date_trunc('hour', r.starts_at + interval '1 hour' - interval '1 microsecond', 'UTC'), r.ends_at)
+                   AS first_hour,
+               date_trunc('hour', r.ends_at, 'UTC') AS end_hour
         FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[])
             AS r (position, account_id, meter_id, starts_at, ends_at)
         JOIN meters m ON m.id = r.meter_id
+    ),
+    requests AS MATERIALIZED (SELECT * FROM asked WHERE aggregation IN ('sum', 'count', 'max')),
+    spans AS MATERIALIZED ({SPANS.format(requests="SELECT * FROM requests")}),
+    edges AS MATERIALIZED ({EDGES.format(requests="SELECT * FROM requests")}),
+    parts AS (
+        SELECT r.position, nullif(e.cost_center_id, '{NO_CENTER}') AS center, e.total, e.events, e.highest
+        FROM spans r
+        JOIN usage_rollups e ON e.account_id = r.account_id AND e.meter_id = r.meter_id AND e.span = r.span
+            AND e.starts_at >= r.span_start AND e.starts_at < r.span_end AND NOT e.charged
+        UNION ALL
+        SELECT r.position, e.cost_center_id, e.value, e.weight,
+               CASE WHEN r.aggregation = 'max' AND {STANDS} THEN e.value END
+        FROM edges r
+        JOIN usage_events e ON e.account_id = r.account_id AND e.meter_id = r.meter_id
+            AND e.timestamp >= r.span_start AND e.timestamp < r.span_end AND NOT e.charged
+    ),
+    centers AS (
+        SELECT p.position, p.center,
+               CASE r.aggregation WHEN 'count' THEN sum(p.events) WHEN 'max' THEN max(p.highest) ELSE sum(p.total) END
+                   AS quantity,
+               sum(p.events)::bigint AS events
+        FROM parts p JOIN requests r ON r.position = p.position
+        GROUP BY p.position, r.aggregation, p.center
+        UNION ALL
+        SELECT r.position, g.center, g.quantity, g.events
+        FROM asked r CROSS JOIN LATERAL (
+            SELECT e.cost_center_id AS center, {AGGREGATED} AS quantity, sum(e.weight)::bigint AS events
+            FROM usage_events e CROSS JOIN (SELECT r.aggregation) m
+            WHERE e.account_id = r.account_id AND e.meter_id = r.meter_id
+              AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at AND NOT e.charged
+            GROUP BY e.cost_center_id, m.aggregation
+        ) g
+        WHERE r.aggregation IN ('last', 'unique')
     )
-    SELECT r.position, g.cost_center_id,
-           CASE r.aggregation WHEN 'count' THEN g.events WHEN 'max' THEN g.highest ELSE g.total END, g.events
-    FROM r CROSS JOIN LATERAL (
-        SELECT cost_center_id, sum(value) AS total, max(value) AS highest, count(*) AS events
-        FROM usage_events
-        WHERE account_id = r.account_id AND meter_id = r.meter_id
-          AND timestamp >= r.starts_at AND timestamp < r.ends_at AND NOT charged
-        GROUP BY cost_center_id
-    ) g
-    WHERE r.aggregation IN ('sum', 'count', 'max')
-    UNION ALL
-    SELECT r.position, g.cost_center_id, g.quantity, g.events
-    FROM r AS r CROSS JOIN LATERAL (
-        SELECT e.cost_center_id, {AGGREGATED} AS quantity, count(*) AS events
-        FROM usage_events e CROSS JOIN (SELECT r.aggregation) m
-        WHERE e.account_id = r.account_id AND e.meter_id = r.meter_id
-          AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at AND NOT e.charged
-        GROUP BY e.cost_center_id, m.aggregation
-    ) g
-    WHERE r.aggregation IN ('last', 'unique')
-    ORDER BY 1, 2 NULLS LAST
+    SELECT position, center, quantity, events FROM centers WHERE events > 0 ORDER BY 1, 2 NULLS LAST
 """  # noqa: S608 - a constant of the package
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing_site.kernel.periods import Period
+from metering.stores.quantities import EDGES, SPANS, STANDS
 
 _CHUNK: Final = 2_000
 
@@ -64,26 +65,56 @@ _VALUES: Final = """
     ARRAY(SELECT e.dimensions ->> k.name
           FROM jsonb_array_elements_text(r.keys) WITH ORDINALITY AS k (name, place) ORDER BY k.place)
 """
+# From roll-ups, unless one was made before its meter declared all of the keys: then they do not know, but events do.
 _GROUPS: Final = f"""
-    WITH r AS MATERIALIZED ({_REQUESTS})
-    SELECT r.position, g.dimension_values, CASE m.aggregation WHEN 'count' THEN g.events ELSE g.total END, g.events,
-           g.last_recorded_at
-    FROM r JOIN meters m ON m.id = r.meter_id
-    CROSS JOIN LATERAL (
-        SELECT {_VALUES} AS dimension_values, sum(e.value) AS total, count(*) AS events,
-               max(e.recorded_at) AS last_recorded_at
-        FROM usage_events e
-        WHERE e.account_id = r.account_id AND e.meter_id = r.meter_id
-          AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at AND NOT e.charged
-        GROUP BY 1
-    ) g
-    ORDER BY r.position, g.dimension_values
+    WITH asked AS MATERIALIZED ({_REQUESTS}),
+    requests AS MATERIALIZED (
+        SELECT a.*, m.aggregation,
+               least(date_trunc('hour', a.starts_at + interval '1 hour' - interval '1 microsecond', 'UTC'), a.ends_at)
+                   AS first_hour,
+               date_trunc('hour', a.ends_at, 'UTC') AS end_hour
+        FROM asked a JOIN meters m ON m.id = a.meter_id
+    ),
+    spans AS MATERIALIZED ({SPANS.format(requests="SELECT * FROM requests")}),
+    edges AS MATERIALIZED ({EDGES.format(requests="SELECT * FROM requests")}),
+    rolled AS MATERIALIZED (
+        SELECT r.position, {_VALUES} AS dimension_values, e.total, e.events, e.last_recorded_at,
+               e.dimensions ?& ARRAY(SELECT jsonb_array_elements_text(r.keys)) AS knows
+        FROM spans r
+        JOIN usage_rollups e ON e.account_id = r.account_id AND e.meter_id = r.meter_id AND e.span = r.span
+            AND e.starts_at >= r.span_start AND e.starts_at < r.span_end AND NOT e.charged
+    ),
+    ignorant AS MATERIALIZED (SELECT position FROM rolled GROUP BY position HAVING NOT bool_and(knows)),
+    parts AS (
+        SELECT position, dimension_values, total, events, last_recorded_at
+        FROM rolled WHERE position NOT IN (SELECT position FROM ignorant)
+        UNION ALL
+        SELECT r.position, {_VALUES}, e.value, e.weight, e.recorded_at
+        FROM edges r
+        JOIN usage_events e ON e.account_id = r.account_id AND e.meter_id = r.meter_id
+            AND e.timestamp >= r.span_start AND e.timestamp < r.span_end AND NOT e.charged
+        WHERE r.position NOT IN (SELECT position FROM ignorant)
+        UNION ALL
+        SELECT r.position, {_VALUES}, e.value, e.weight, e.recorded_at
+        FROM requests r
+        JOIN usage_events e ON e.account_id = r.account_id AND e.meter_id = r.meter_id
+            AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at AND NOT e.charged
+        WHERE r.position IN (SELECT position FROM ignorant)
+    )
+    SELECT p.position, p.dimension_values,
+           CASE r.aggregation WHEN 'count' THEN sum(p.events) ELSE sum(p.total) END, sum(p.events)::bigint,
+           max(p.last_recorded_at)
+    FROM parts p JOIN requests r ON r.position = p.position
+    GROUP BY p.position, r.aggregation, p.dimension_values
+    HAVING sum(p.events) > 0
+    ORDER BY p.position, p.dimension_values
 """  # noqa: S608 - constants of this module
 _EVENTS: Final = f"""
     SELECT r.position, e.value, e.metadata ->> 'unit_amount', {_VALUES}, e.recorded_at
     FROM ({_REQUESTS}) r
     JOIN usage_events e ON e.account_id = r.account_id AND e.meter_id = r.meter_id
         AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at AND NOT e.charged
+    WHERE {STANDS}
     ORDER BY r.position, e.timestamp, e.id
 """  # noqa: S608 - constants of this module
 

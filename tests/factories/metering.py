@@ -10,7 +10,6 @@ from typing import Any
 
 from accounts.models import Account, Subscription, SubscriptionItem
 from billing_site.kernel.actors import SYSTEM
-from billing_site.kernel.ids import new_uuid
 from catalog.models import CatalogRevision, Meter, Plan, PlanVersion, Price, Product
 from metering.services.ingest import NewUsageEvent, RecordedUsage, record_usage_events
 from metering.stores import EventRow
@@ -42,7 +41,6 @@ def make_meter(event_name: str = "requests", **values: Any) -> Meter:
 def make_row(account: Account, meter: Meter, value: str | int = 1, **values: Any) -> EventRow:
     """Return a row for the store, not written."""
     defaults = {
-        "id": new_uuid(),
         "account_id": account.id,
         "meter_id": meter.id,
         "idempotency_key": f"key-{next(_numbers)}",

@@ -117,7 +117,7 @@ class TestRecord:
         events = [{"meter_id": "tokens", "account": account.external_id, "value": "1"} for account in accounts]
         with CaptureQueriesContext(connection) as queries:
             assert post({"events": events}).status_code == 201
-        assert len(queries) == 5  # accounts, meters, savepoint, insert, release
+        assert len(queries) == 6  # accounts, meters, savepoint, lock, insert, release
 
 
 class TestSummary:

@@ -265,7 +265,7 @@ class TestRecordBatch:
     def test_takes_a_fixed_number_of_queries(self, account: Account, count: int) -> None:
         with CaptureQueriesContext(connection) as queries:
             post(f"{PATH}/batch", [usage(idempotency_key=f"k{number}") for number in range(count)])
-        assert len(queries) == 5  # account, meters, savepoint, insert, release
+        assert len(queries) == 6  # account, meters, savepoint, lock, insert, release
 
 
 class TestList:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 )
 def test_an_event_is_never_changed(statement: str) -> None:
     insert_events([make_row(make_account(), make_meter())])
-    with pytest.raises(IntegrityError, match="usage_events is append-only"), transaction.atomic():
+    with pytest.raises(IntegrityError, match=r"usage_events.* is append-only"), transaction.atomic():
         connection.cursor().execute(statement)
 
 

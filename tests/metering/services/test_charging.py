@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -60,9 +60,9 @@ def publish_priced(**price: Any) -> None:
     publish_document(org_id="default", document=document, at=world.OCTOBER, actor=world.TESTER)
 
 
-def record(account: Account, value: str, **more: Any) -> None:
-    event = NewUsageEvent(account, "api-usage", Decimal(value), timestamp=NOON, **more)
-    record_usage_events(events=[event], at=NOON, actor=world.TESTER)
+def record(account: Account, value: str, *, at: datetime = NOON, **more: Any) -> None:
+    event = NewUsageEvent(account, "api-usage", Decimal(value), timestamp=at, **more)
+    record_usage_events(events=[event], at=at, actor=world.TESTER)
 
 
 class TestCharge:
@@ -109,7 +109,7 @@ class TestCharge:
         def fail(row: object) -> None:
             raise OSError("the disk is full")
 
-        monkeypatch.setattr("metering.services.charging.insert_charged_event", fail)
+        monkeypatch.setattr("metering.services.charging.insert_events", fail)
         account = world.open_account()
         with pytest.raises(OSError, match="disk"):
             charge(account, 250)
@@ -120,7 +120,7 @@ class TestCharge:
         charge(account, 1, ApiCall())
         record(account, "7", idempotency_key="req-1")
         charge(account, 250)
-        found = UsageEvent.objects.order_by("id").values_list("value", "charged")
+        found = UsageEvent.objects.order_by("value").values_list("value", "charged")
         assert [(int(value), charged) for value, charged in found] == [(1, True), (7, False), (250, True)]
 
 
@@ -173,10 +173,10 @@ class TestQuantities:
     )
     def test_to_bill_leave_charged_events_out(self, aggregation: str, everything: int, to_bill: int) -> None:
         account = world.open_account()
-        charge(account, 40, at=NOON + timedelta(hours=1))
+        charge(account, 40, at=NOON + timedelta(hours=2))
         Meter.objects.update(aggregation=aggregation)
-        for value in ("3", "5"):
-            record(account, value)
+        for hour, value in enumerate(("3", "5")):
+            record(account, value, at=NOON + timedelta(hours=hour))
         month = Period(world.NOVEMBER, world.DECEMBER)
         requests = [QuantityRequest(account.pk, Meter.objects.get().pk, month, flag) for flag in (False, True)]
         found = sum_quantities(requests)

@@ -75,9 +75,9 @@ class TestRecordUsageEvents:
                 send(*sent)
             return len(queries)
 
-        assert count_queries(*events) == 4  # meters, savepoint, insert, release
-        assert count_queries(*events) == 5  # and the stored events
-        assert count_queries(*events, event(account, meter="m0")) == 6  # and which of them are new
+        assert count_queries(*events) == 5  # meters, savepoint, lock, insert, release
+        assert count_queries(*events) == 6  # and the stored events
+        assert count_queries(*events, event(account, meter="m0")) == 6
 
     @pytest.mark.parametrize("quantity", ["0", "0.000000000001", "99999999999999999999999999.999999999999", "1E+3"])
     def test_keeps_quantities_exactly(self, quantity: str) -> None:

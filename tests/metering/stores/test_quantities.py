@@ -16,6 +16,7 @@ from metering.stores import (
     Quantity,
     QuantityRequest,
     insert_events,
+    make_event_id,
     sum_buckets,
     sum_over_accounts,
     sum_quantities,
@@ -39,12 +40,16 @@ class TestSumQuantities:
     )
     def test_honours_the_aggregation(self, aggregation: str, expected: str) -> None:
         account, meter = make_account(), make_meter(aggregation=aggregation)
+        # Of two events at the same time the one with the higher id is the last.
+        earlier_key, later_key = sorted("ab", key=lambda key: make_event_id(account.id, meter.id, key))
         insert_events(
             [
                 make_row(account, meter, "5", timestamp=at(2), actor_id="ada"),
                 make_row(account, meter, "1", timestamp=at(9), actor_id="bob", recorded_at=at(30)),
-                make_row(account, meter, "2", timestamp=at(20), actor_id="ada", resource_id="ignored"),
-                make_row(account, meter, "2.5", timestamp=at(20), resource_id="machine"),  # same time, later id
+                make_row(
+                    account, meter, "2", timestamp=at(20), actor_id="ada", resource_id="x", idempotency_key=earlier_key
+                ),
+                make_row(account, meter, "2.5", timestamp=at(20), resource_id="machine", idempotency_key=later_key),
             ]
         )
         request = QuantityRequest(account.id, meter.id, MARCH)

@@ -1,0 +1,71 @@
+"""Counters for quotas: what an account used of a meter in a UTC calendar window, whatever the number of events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Literal
+from uuid import UUID
+
+from billing_site.kernel.statements import prepared_cursor
+
+Window = Literal["minute", "hour", "day", "week", "month", "total"]
+ZERO: Final = Decimal(0)
+
+_READ: Final = """
+    SELECT r.position, c.total, c.events, c.highest
+    FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[])
+        AS r (position, account_id, meter_id, span, starts_at)
+    CROSS JOIN LATERAL (
+        SELECT sum(total) AS total, sum(events)::bigint AS events, max(highest) AS highest
+        FROM usage_counters
+        WHERE account_id = r.account_id AND meter_id = r.meter_id AND span = r.span AND starts_at = r.starts_at
+    ) c
+    WHERE c.events IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterRequest:
+    """
+    What an account used of a meter in the bucket of `window` that starts at `starts_at` (UTC; `total`: 1970).
+
+    Minutes are counted only of events that arrived within ten minutes of when they happened.
+    """
+
+    account_id: UUID
+    meter_id: UUID
+    window: Window
+    starts_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CounterUse:
+    """The sum of the values, the number of events, and the highest value."""
+
+    total: Decimal = ZERO
+    events: int = 0
+    highest: Decimal = ZERO
+
+
+def read_counters(requests: Sequence[CounterRequest]) -> dict[CounterRequest, CounterUse]:
+    """Return every counter, zero where nothing happened. One statement; a few rows for each, however many events."""
+    uses = dict.fromkeys(requests, CounterUse())
+    if not requests:
+        return uses
+    with prepared_cursor() as cursor:
+        cursor.execute(
+            _READ,
+            [
+                list(range(len(requests))),
+                [request.account_id for request in requests],
+                [request.meter_id for request in requests],
+                [request.window for request in requests],
+                [request.starts_at for request in requests],
+            ],
+        )
+        for position, total, events, highest in cursor.fetchall():
+            uses[requests[position]] = CounterUse(total, events, highest)
+    return uses
