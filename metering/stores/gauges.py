@@ -9,15 +9,17 @@ from uuid import UUID
 
 from django.db import connection
 
-_LAST_VALUES = """
+from metering.stores.quantities import STANDS
+
+_LAST_VALUES = f"""
     SELECT r.account_id, r.meter_id, newest.value
     FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) AS r (account_id, meter_id, ends_at)
     CROSS JOIN LATERAL (
-        SELECT value FROM usage_events
-        WHERE account_id = r.account_id AND meter_id = r.meter_id AND timestamp < r.ends_at
-        ORDER BY timestamp DESC, id DESC LIMIT 1
+        SELECT e.value FROM usage_events e
+        WHERE e.account_id = r.account_id AND e.meter_id = r.meter_id AND e.timestamp < r.ends_at AND {STANDS}
+        ORDER BY e.timestamp DESC, e.id DESC LIMIT 1
     ) newest
-"""
+"""  # noqa: S608 - a constant of the package
 
 
 def read_last_values(wanted: Mapping[tuple[UUID, UUID], datetime]) -> dict[tuple[UUID, UUID], Decimal]:
