@@ -60,9 +60,9 @@ class SeriesPoint(NamedTuple):
 
 # Each sum is aggregated from its events: of what a meter does not add up, groups and buckets do not make the whole.
 _SERIES: Final = """
-    SELECT e.meter_id, e.starts_at, e.grp, grouping(e.grp) = 1, {aggregated}, count(*)
+    SELECT e.meter_id, e.starts_at, e.grp, grouping(e.grp) = 1, {aggregated}, sum(e.weight)
     FROM (
-        SELECT meter_id, value, timestamp, id, actor_id, resource_id,
+        SELECT account_id, meter_id, value, weight, timestamp, id, actor_id, resource_id,
                {bucket} AS starts_at, {group} AS grp
         FROM usage_events
         WHERE account_id = %(account)s AND meter_id = ANY(%(meters)s::uuid[])

@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing_site.kernel.periods import Period
+from metering.stores.quantities import STANDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +99,25 @@ _VALUES: Final = """
 _STEP: Final = "width_bucket(e.timestamp, r.cuts)"
 _STEPS: Final = f"""
     WITH r AS MATERIALIZED ({_REQUESTS})
-    SELECT r.position, g.step, CASE r.aggregation WHEN 'count' THEN g.events WHEN 'max' THEN g.highest ELSE g.total END,
-           g.events
+    SELECT r.position, g.step, CASE r.aggregation WHEN 'count' THEN g.events ELSE g.total END, g.events
     FROM r CROSS JOIN LATERAL (
-        SELECT {_STEP} AS step, count(*) AS events, sum(e.value) AS total, max(e.value) AS highest
+        SELECT {_STEP} AS step, sum(e.weight) AS events, sum(e.value) AS total
         FROM usage_events e WHERE {_WITHIN} GROUP BY 1
     ) g
-    WHERE r.aggregation IN ('sum', 'count', 'max')
+    WHERE r.aggregation IN ('sum', 'count')
+    UNION ALL
+    SELECT r.position, g.step, g.highest, g.events
+    FROM r CROSS JOIN LATERAL (
+        SELECT {_STEP} AS step, count(*) AS events, max(e.value) AS highest
+        FROM usage_events e WHERE {_WITHIN} AND {STANDS} GROUP BY 1
+    ) g
+    WHERE r.aggregation = 'max'
     UNION ALL
     SELECT r.position, g.step, g.quantity, g.events
     FROM r CROSS JOIN LATERAL (
         SELECT {_STEP} AS step, (array_agg(e.value ORDER BY e.timestamp DESC, e.id DESC))[1] AS quantity,
                count(*) AS events
-        FROM usage_events e WHERE {_WITHIN} GROUP BY 1
+        FROM usage_events e WHERE {_WITHIN} AND {STANDS} GROUP BY 1
     ) g
     WHERE r.aggregation = 'last'
     UNION ALL
@@ -122,7 +129,7 @@ _STEPS: Final = f"""
                    row_number() OVER (PARTITION BY m.member ORDER BY e.timestamp, e.id) AS place
             FROM usage_events e
             CROSS JOIN LATERAL (SELECT coalesce(nullif(e.actor_id, ''), nullif(e.resource_id, '')) AS member) m
-            WHERE {_WITHIN}
+            WHERE {_WITHIN} AND {STANDS}
         ) s
         GROUP BY s.step
     ) g
@@ -133,7 +140,7 @@ _DIVIDED: Final = f"""
     WITH r AS MATERIALIZED ({_REQUESTS})
     SELECT r.position, g.step, CASE r.aggregation WHEN 'count' THEN g.events ELSE g.total END, g.events, g.named
     FROM r CROSS JOIN LATERAL (
-        SELECT {_STEP} AS step, {_VALUES} AS named, sum(e.value) AS total, count(*) AS events
+        SELECT {_STEP} AS step, {_VALUES} AS named, sum(e.value) AS total, sum(e.weight) AS events
         FROM usage_events e WHERE {_WITHIN} GROUP BY 1, 2
     ) g
     ORDER BY 1, 2
@@ -143,7 +150,7 @@ _EVENTS: Final = f"""
     WITH r AS MATERIALIZED ({_REQUESTS})
     SELECT r.position, {_STEP}, NULL::bigint, e.value, e.metadata ->> 'unit_amount', {_VALUES}, count(*)
     FROM r JOIN usage_events e ON {_WITHIN}
-    WHERE r.free_events = 0
+    WHERE r.free_events = 0 AND {STANDS}
     GROUP BY 1, 2, 4, 5, 6
     UNION ALL
     SELECT o.position, o.step, CASE WHEN o.may_be_free THEN o.place END, o.value, o.unit_amount, o.named, count(*)
@@ -156,7 +163,7 @@ _EVENTS: Final = f"""
                    row_number() OVER part AS nth, sum(e.value) OVER part - e.value AS before
             FROM r JOIN usage_events e ON {_WITHIN}
             CROSS JOIN LATERAL (SELECT {_VALUES} AS named) k
-            WHERE r.free_events IS DISTINCT FROM 0
+            WHERE r.free_events IS DISTINCT FROM 0 AND {STANDS}
             WINDOW part AS (PARTITION BY r.position, k.named ORDER BY e.timestamp, e.id ROWS UNBOUNDED PRECEDING)
         ) n
     ) o
