@@ -107,6 +107,24 @@ class TestSumSeries:
         assert show(sum_series(ask(account, meter, center_id=center.pk)))[0] == (None, "*", 3, 1)
         assert show(sum_series(ask(account, meter, without_center=True)))[0] == (None, "*", 4, 1)
 
+    def test_edges_within_an_hour_are_read_from_events(self) -> None:
+        account, meter = make_account(), make_meter("m", dimensions=["model"])
+        for minute in (0, 20, 40):
+            for hour in (-1, 0, 1):
+                record(account, "m", 1, at=AT + timedelta(hours=hour, minutes=minute), dimensions={"model": "a"})
+        period = Period(AT - timedelta(minutes=40), AT + timedelta(hours=1, minutes=40))
+        # 11:20 and 11:40, three at 12, 13:00 and 13:20.
+        found = sum_series(ask(account, meter, period=period, bucket="hour", dimension="model"))
+        assert show(found) == [
+            (None, "*", 7, 7),
+            (None, "a", 7, 7),
+            (11, "a", 2, 2),
+            (12, "a", 3, 3),
+            (13, "a", 2, 2),
+        ]
+        within = Period(AT + timedelta(minutes=10), AT + timedelta(minutes=30))
+        assert show(sum_series(ask(account, meter, period=within)))[0] == (None, "*", 1, 1)
+
     def test_leaves_out_other_accounts_meters_and_times(self) -> None:
         account, meter = make_account(), make_meter("m")
         make_meter("other")
@@ -127,8 +145,8 @@ class TestSumSeries:
 
 
 def test_a_dimension_is_never_part_of_the_statement() -> None:
-    account, meter = make_account(), make_meter("m")
     name = "a' OR 1=1; %(x)s {y}"
+    account, meter = make_account(), make_meter("m", dimensions=[name])
     record(account, "m", 2, dimensions={name: "v"})
     assert show(sum_series(ask(account, meter, dimension=name)))[1] == (None, "v", 2, 1)
 
