@@ -7,8 +7,9 @@ Nothing here prices, converts or refuses: callers hand over checked rows.
 from metering.stores.centers import CenterQuantity, CenterRequest, sum_centers
 from metering.stores.charge_clients import delete_clients_before, insert_client
 from metering.stores.charged import ChargedDay, ChargedTotal, sum_charged, sum_charged_days
+from metering.stores.corrections import insert_voiding, make_voiding
 from metering.stores.counters import CounterRequest, CounterUse, read_counters
-from metering.stores.events import find_events, list_events
+from metering.stores.events import find_event, find_events, list_events
 from metering.stores.gauges import read_last_values
 from metering.stores.groups import GroupRequest, QuantityGroup, StreamedEvent, stream_events, sum_groups
 from metering.stores.quantities import (
@@ -58,12 +59,15 @@ __all__ = [
     "StoredEvent",
     "StreamedEvent",
     "delete_clients_before",
+    "find_event",
     "find_events",
     "insert_client",
     "insert_events",
+    "insert_voiding",
     "list_event_steps",
     "list_events",
     "make_event_id",
+    "make_voiding",
     "project_dimensions",
     "read_counters",
     "read_last_values",

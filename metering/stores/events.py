@@ -14,9 +14,12 @@ from metering.models import UsageEvent
 from metering.stores.rows import Claim, EventRow, StoredEvent, from_json, make_event_id, write_uuids
 
 _COLUMNS: Final = EventRow._fields[:-1]
+_LISTED: Final = ", ".join(f"e.{name}" for name in _COLUMNS)
+_SELECT: Final = f"SELECT {_LISTED} FROM usage_events e"  # noqa: S608 - column names of the row
+_LOCATE: Final = "SELECT timestamp FROM usage_keys WHERE id = %s ORDER BY recorded_on DESC LIMIT 1"
 # The key tells the time, the time tells the day's partition.
 _FIND: Final = f"""
-    SELECT {", ".join(f"e.{name}" for name in _COLUMNS)}
+    SELECT {_LISTED}
     FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]) AS i (id, account_id, meter_id)
     CROSS JOIN LATERAL (
         SELECT timestamp FROM usage_keys k WHERE k.id = i.id ORDER BY recorded_on DESC LIMIT 1
@@ -68,3 +71,19 @@ def list_events(
     if cost_center_id is not None:
         events = events.filter(cost_center_id=cost_center_id)
     return events.select_related("meter").order_by("-timestamp", "-id")
+
+
+def find_event(id_: UUID) -> StoredEvent | None:
+    """
+    Return the event with this id, or None.
+
+    Its key tells where it lies; of a key that is older than the look-back only a search through every day does.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCATE, [id_])
+        located = cursor.fetchone()
+        condition = "e.id = %s" if located is None else "e.id = %s AND e.timestamp = %s"
+        values = [id_] if located is None else [id_, located[0]]
+        cursor.execute(f"{_SELECT} WHERE {condition} ORDER BY e.timestamp DESC LIMIT 1", values)
+        row = cursor.fetchone()
+    return None if row is None else _read(row)
