@@ -112,6 +112,7 @@ class LedgerEntry(Identified):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["account", "-id"], name="ledger_entries_of_account"),  # transaction list
+            models.Index(fields=["account", "-id"], condition=Q(type="usage"), name="ledger_entries_usage"),  # charges
             # Daily credit used today, asked at every charge of usage.
             models.Index(
                 fields=["account", "created_at"], condition=Q(tags="daily-credit"), name="ledger_entries_daily_credit"

@@ -13,6 +13,7 @@ from metering.api.views.tenant_usage import TenantUsageViewSet
 from metering.api.views.usage_charges import UsageChargeView
 from metering.api.views.usage_exports import UsageExportView
 from metering.api.views.usage_feed import UsageFeedViewSet
+from metering.api.views.zap import ZapView
 
 TENANT = "api/v1/billing/tenants/<path:account_id>/usage"
 QUOTAS = "api/v1/billing/quotas"
@@ -34,6 +35,7 @@ urlpatterns = [
     path("api/v1/billing/usage", UsageChargeView.as_view()),
     path("api/v1/billing/meter-events", MeterEventViewSet.as_view({"post": "create"})),
     path("api/v1/billing/meter-events/summary", MeterEventViewSet.as_view({"get": "summary"})),
+    path("api/v1/billing/zap", ZapView.as_view()),
     path(
         "api/v1/billing/realtime-cost/tenants/<path:account_id>/alerts",
         CostAlertViewSet.as_view({"get": "list", "post": "create"}),

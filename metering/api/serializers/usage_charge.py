@@ -6,8 +6,16 @@ from typing import Any
 
 from rest_framework import serializers
 
+from accounts.models import LedgerEntry
 from billing_site.api.bodies import StrictSerializer
-from billing_site.api.fields import AccountRefField, CurrencyField, MoneyField, SignedMoneyField
+from billing_site.api.fields import (
+    AccountRefField,
+    CurrencyField,
+    MetadataField,
+    MoneyField,
+    SignedMoneyField,
+    TimestampField,
+)
 from billing_site.api.params import ACCOUNT_SYNONYMS
 
 MAX_TOKENS = 2**53 - 1
@@ -52,3 +60,35 @@ class UsageChargeSerializer(serializers.Serializer[dict[str, Any]]):
     type = serializers.ChoiceField(choices=["withdraw"])
     daily_credit_used = MoneyField(help_text="The part that the tier's daily credit covered.")
     status = serializers.ChoiceField(choices=["recorded", "skipped", "duplicate"])
+
+
+class UsageTransactionQuery(serializers.Serializer[dict[str, Any]]):
+    account = AccountRefField(required=False, help_text="Id or external id; public callers default to their own.")
+    currency = CurrencyField(required=False)
+    cursor = serializers.CharField(required=False, help_text="The `next_cursor` of the page before.")
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=200, default=50, help_text="Page size.")
+
+
+class UsageTransactionSerializer(serializers.Serializer[LedgerEntry]):
+    """What one charged call took."""
+
+    transaction_id = serializers.CharField(source="public_id")
+    amount = serializers.SerializerMethodField(help_text="Minor units.")
+    currency = serializers.SerializerMethodField()
+    notes = serializers.CharField(source="description")
+    metadata = MetadataField()
+    created_at = TimestampField()
+
+    def get_amount(self, entry: Any) -> int:
+        return sum(leg.amount for leg in entry.taken)
+
+    def get_currency(self, entry: Any) -> str:
+        return str(entry.taken[0].currency)
+
+
+class UsageTransactionListSerializer(serializers.Serializer[dict[str, Any]]):
+    account_id = serializers.CharField()
+    count = serializers.IntegerField(help_text="How many there are in all.")
+    usage = UsageTransactionSerializer(many=True, help_text="Newest first.")
+    next_cursor = serializers.CharField(allow_null=True)
+    has_more = serializers.BooleanField()

@@ -1,4 +1,4 @@
-"""The door for calls whose cost is known."""
+"""The doors for calls whose cost is known: charge them, list what they took."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from accounts.models import Account
 from accounts.queries.access import resolve_account
 from accounts.queries.currencies import require_currency
 from accounts.queries.tiers import get_tier
+from accounts.queries.usage_charges import list_usage_charges
 from accounts.services.usage_charges import RequestIdReused, UsageCharge
-from billing_site.api.params import account_reference
-from billing_site.api.permissions import internal
+from billing_site.api.pagination import CursorPages
+from billing_site.api.params import account_reference, query_serializer
+from billing_site.api.permissions import BOTH_READ, internal
 from billing_site.api.views import BillingAPIView
 from billing_site.kernel import clock
-from billing_site.kernel.errors import AccountRequired, CurrencyUnsupported, NotFound
+from billing_site.kernel.errors import AccountForbidden, AccountRequired, CurrencyUnsupported, NotFound
 from metering.api.refusals import KeepsRefusals
-from metering.api.serializers.usage_charge import UsageChargeInput, UsageChargeSerializer
+from metering.api.serializers.usage_charge import (
+    UsageChargeInput,
+    UsageChargeSerializer,
+    UsageTransactionListSerializer,
+    UsageTransactionQuery,
+)
 from metering.services.charging import ApiCall, charge_usage
 
 
@@ -27,9 +34,29 @@ class UsageChargeView(KeepsRefusals, BillingAPIView):
     """Work that was done already, taken from the prepaid balance."""
 
     recording_actions = frozenset({"post"})
-    scopes = {"post": internal("billing:usage:write")}
-    problems = {"post": [AccountRequired, NotFound, CurrencyUnsupported, RequestIdReused]}
-    operation_ids = {"post": "usage_charge"}
+    scopes = {"get": BOTH_READ, "post": internal("billing:usage:write")}
+    problems = {
+        "get": [AccountRequired, AccountForbidden, NotFound, CurrencyUnsupported],
+        "post": [AccountRequired, NotFound, CurrencyUnsupported, RequestIdReused],
+    }
+    operation_ids = {"get": "usage_list", "post": "usage_charge"}
+
+    @extend_schema(parameters=[UsageTransactionQuery], responses=UsageTransactionListSerializer)
+    def get(self, request: Request) -> Response:
+        """Charged usage of an account as money taken from its prepaid balance, newest first."""
+        query = query_serializer(UsageTransactionQuery, request)
+        account = resolve_account(self.principal, account_reference(request))
+        charges = list_usage_charges(account=account, currency=query.get("currency"))
+        pages = CursorPages()
+        rows = pages.paginate_queryset(charges, request, self)
+        shown = {
+            "account_id": account.public_id,
+            "count": charges.count(),
+            "usage": rows,
+            "next_cursor": pages.next_cursor,
+            "has_more": pages.next_cursor is not None,
+        }
+        return Response(UsageTransactionListSerializer(shown).data)
 
     @extend_schema(request=UsageChargeInput, responses={201: UsageChargeSerializer, 200: UsageChargeSerializer})
     def post(self, request: Request) -> Response:

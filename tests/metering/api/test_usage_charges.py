@@ -10,7 +10,7 @@ from accounts.models import LedgerEntry
 from accounts.services.deposits import deposit
 from billing_site.platform.models import Event
 from metering.models import ChargeClient, UsageEvent
-from tests.factories.accounts import ACTOR, AT, make_account
+from tests.factories.accounts import ACTOR, AT, make_account, make_member
 from tests.support.api import make_client
 from tests.support.problems import problem
 
@@ -120,3 +120,35 @@ class TestPost:
         make_account("alice")
         refused = make_client("public", "alice").post(DOOR, {"amount": 5})
         problem(refused, "audience_rejected", 403)
+
+
+class TestGet:
+    def test_lists_what_calls_took_newest_first(self) -> None:
+        account = make_account("acme")
+        deposit(account=account, amount=40, currency="usd", at=AT, actor=ACTOR)
+        for amount, model in ((70, "model-a"), (5, "model-b")):
+            send({"amount": amount, "model": model, "total_tokens": 12})
+        send({"amount": 9, "currency": "eur"})
+        first = make_client().get(DOOR, {"account": "acme", "limit": 2}).json()
+        assert (first["account_id"], first["count"], first["has_more"]) == (account.public_id, 3, True)
+        # The daily credit that covers a part is not taken from the balance twice: a call takes its whole amount.
+        assert [(each["amount"], each["currency"], each["notes"]) for each in first["usage"]] == [
+            (9, "eur", "API usage"),
+            (5, "usd", "API usage: model-b (12 tokens)"),
+        ]
+        assert first["usage"][1]["metadata"]["model"] == "model-b"
+        following: dict[str, str] = {"account": "acme", "limit": "2", "cursor": first["next_cursor"]}
+        rest = make_client().get(DOOR, following).json()
+        assert [each["amount"] for each in rest["usage"]] == [70]
+        assert (rest["next_cursor"], rest["has_more"]) == (None, False)
+        only = make_client().get(DOOR, {"account": "acme", "currency": "EUR"}).json()
+        assert (only["count"], [each["amount"] for each in only["usage"]]) == (1, [9])
+
+    def test_public_callers_see_their_own(self) -> None:
+        mine, other = make_account("acme"), make_account("other")
+        make_member(mine, "mia")
+        send({"amount": 7})
+        client = make_client("public", "mia")
+        assert client.get(DOOR).json()["count"] == 1
+        problem(client.get(DOOR, {"account": other.public_id}), "account_forbidden", 403)
+        problem(make_client().get(DOOR), "account_required", 400)
