@@ -28,6 +28,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "prove-ledger": {"task": "accounts.prove_ledger", "schedule": crontab(hour=3, minute=20)},
     "sweep-alerts": {"task": "metering.sweep_alerts", "schedule": timedelta(minutes=5)},
     "purge-charge-clients": {"task": "metering.purge_charge_clients", "schedule": crontab(hour=3, minute=40)},
+    "sweep-usage-imports": {"task": "metering.sweep_usage_imports", "schedule": timedelta(minutes=1)},
     "purge-rejected-usage": {"task": "metering.purge_rejected_usage", "schedule": crontab(hour=3, minute=45)},
     "plan-usage-exports": {"task": "metering.plan_usage_exports", "schedule": timedelta(minutes=5)},
     "send-usage-exports": {"task": "metering.send_usage_exports", "schedule": timedelta(minutes=1)},

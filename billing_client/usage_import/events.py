@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any, Final
 
 from billing_client.usage_import.mapping import Mapping, Source
-from billing_client.usage_import.rows import FileInvalid, Row, read_columns, read_rows
+from billing_client.usage_import.rows import FileInvalid, Row, UsageFile, read_columns, read_rows
 
 MAX_DECIMALS: Final = 12
 MAX_DIGITS: Final = 26
@@ -38,7 +37,7 @@ class Event:
     body: dict[str, Any]
 
 
-class _Wrong(ValueError):
+class ValueInvalid(ValueError):
     """What is wrong with one value."""
 
 
@@ -46,7 +45,7 @@ class _Wrong(ValueError):
 class EventReader:
     """Makes events of a file's rows. `digest` is the SHA-256 of the file, in hexadecimal."""
 
-    path: Path
+    path: UsageFile
     mappings: Sequence[Mapping]
     digest: str
 
@@ -75,9 +74,14 @@ class EventReader:
         for row in read_rows(self.path):
             used: dict[str, int] = {}
             for mapping in self.mappings:
-                yield self._make(row, mapping, used)
+                yield self.make(row, mapping, used)
 
-    def _make(self, row: Row, mapping: Mapping, used: dict[str, int]) -> Event:
+    def make(self, row: Row, mapping: Mapping, used: dict[str, int]) -> Event:
+        """
+        Return the event that a mapping makes of a row. `used` counts the meters of the row so far.
+
+        :raises FileInvalid: at the first value that is wrong.
+        """
         meter = self._require_text(row, mapping.meter)
         body: dict[str, Any] = {"metric_type": meter, "quantity": self._read(row, mapping.quantity, _read_quantity)}
         for name, source, reader in (
@@ -86,7 +90,7 @@ class EventReader:
             ("resource_id", mapping.resource, _read_text),
             ("actor_id", mapping.actor, _read_text),
             ("cost_center", mapping.cost_center, _read_text),
-            ("metadata", mapping.metadata, _read_object),
+            ("metadata", mapping.metadata, read_object),
             ("idempotency_key", mapping.key, _read_key),
         ):
             if (value := self._read_optional(row, source, reader)) is not None:
@@ -118,7 +122,7 @@ class EventReader:
             raise FileInvalid(self.path, "is missing", line=row.line, column=source.column)
         try:
             return reader(value)
-        except _Wrong as error:
+        except ValueInvalid as error:
             raise FileInvalid(self.path, str(error), line=row.line, column=source.column) from error
 
 
@@ -130,21 +134,21 @@ def _quote(value: object) -> str:
 def _read_quantity(value: object) -> str:
     text = str(value).strip() if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
     if isinstance(value, str) and not text:
-        raise _Wrong("is empty")
+        raise ValueInvalid("is empty")
     if not _NUMBER.fullmatch(text):
-        raise _Wrong(f"{_quote(value)} is not a number")
+        raise ValueInvalid(f"{_quote(value)} is not a number")
     try:
         number = Decimal(text)
     except InvalidOperation as error:
-        raise _Wrong(f"{_quote(value)} is not a number") from error
+        raise ValueInvalid(f"{_quote(value)} is not a number") from error
     if number < 0:
-        raise _Wrong(f"{_quote(value)} is below zero")
+        raise ValueInvalid(f"{_quote(value)} is below zero")
     plain = f"{number:f}"
     whole, _, decimals = plain.partition(".")
     if len(decimals.rstrip("0")) > MAX_DECIMALS:
-        raise _Wrong(f"{_quote(value)} has more than {MAX_DECIMALS} decimals")
+        raise ValueInvalid(f"{_quote(value)} has more than {MAX_DECIMALS} decimals")
     if len(whole.lstrip("0")) > MAX_DIGITS:
-        raise _Wrong(f"{_quote(value)} is too large")
+        raise ValueInvalid(f"{_quote(value)} is too large")
     return plain
 
 
@@ -152,7 +156,7 @@ def _read_instant(value: object) -> str:
     """RFC 3339 with microseconds, UTC. Without a zone it is UTC; more digits than microseconds are cut."""
     found = _INSTANT.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise _Wrong(f"{_quote(value)} is not a time such as 2026-01-31T12:00:00Z")
+        raise ValueInvalid(f"{_quote(value)} is not a time such as 2026-01-31T12:00:00Z")
     day, minutes, seconds, fraction, zone = found.groups()
     offset = (
         "+00:00" if zone is None or zone in {"Z", "z", "UTC"} else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
@@ -161,7 +165,7 @@ def _read_instant(value: object) -> str:
     try:
         instant = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise _Wrong(f"{_quote(value)} is not a time: {error}") from error
+        raise ValueInvalid(f"{_quote(value)} is not a time: {error}") from error
     return instant.isoformat().replace("+00:00", "Z")
 
 
@@ -170,21 +174,22 @@ def _read_text(value: object) -> str:
         return value.strip()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
-    raise _Wrong(f"{_quote(value)} is not a text")
+    raise ValueInvalid(f"{_quote(value)} is not a text")
 
 
 def _read_key(value: object) -> str:
     text = _read_text(value)
     if len(text) > MAX_KEY or not text.isprintable():
-        raise _Wrong(f"a key has 1 to {MAX_KEY} printable characters")
+        raise ValueInvalid(f"a key has 1 to {MAX_KEY} printable characters")
     return text
 
 
-def _read_object(value: object) -> dict[str, Any]:
+def read_object(value: object) -> dict[str, Any]:
+    """Return the JSON object that a value is, or holds as a text. :raises ValueInvalid: for anything else."""
     try:
         found = json.loads(value, parse_float=Decimal) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
-        raise _Wrong(f"{_quote(value)} is not valid JSON") from error
+        raise ValueInvalid(f"{_quote(value)} is not valid JSON") from error
     if not isinstance(found, dict):
-        raise _Wrong(f"{_quote(value)} is not a JSON object")
+        raise ValueInvalid(f"{_quote(value)} is not a JSON object")
     return found

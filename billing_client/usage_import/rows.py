@@ -11,23 +11,33 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal, Protocol
 
 SUFFIXES: Final = (".csv", ".jsonl", ".ndjson")
 MAX_LINE: Final = 1_000_000
 
 
+class UsageFile(Protocol):
+    """A file, wherever it is kept: a `Path` is one. The suffix says what is in it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def suffix(self) -> str: ...
+    def open(self, mode: Literal["rb"], /) -> BinaryIO: ...
+
+
 class FileInvalid(ValueError):
     """A file that cannot be imported: which file, line and column, and why."""
 
-    def __init__(self, path: Path, reason: str, *, line: int | None = None, column: str | None = None) -> None:
+    def __init__(self, path: UsageFile, reason: str, *, line: int | None = None, column: str | None = None) -> None:
         place = [path.name]
         if line is not None:
             place.append(f"line {line}")
         if column is not None:
             place.append(f"column {column}")
         super().__init__(f"{', '.join(place)}: {reason}")
+        self.reason = reason
         self.line = line
         self.column = column
 
@@ -40,13 +50,13 @@ class Row:
     values: Mapping[str, Any]
 
 
-def check_suffix(path: Path) -> None:
+def check_suffix(path: UsageFile) -> None:
     """:raises FileInvalid: if the file's name does not say what it is."""
     if path.suffix.lower() not in SUFFIXES:
         raise FileInvalid(path, f"is neither {', '.join(SUFFIXES[:-1])} nor {SUFFIXES[-1]}")
 
 
-def read_columns(path: Path) -> tuple[str, ...] | None:
+def read_columns(path: UsageFile) -> tuple[str, ...] | None:
     """
     Return the header of a CSV file; None for JSON lines, whose objects each have their own keys.
 
@@ -58,17 +68,29 @@ def read_columns(path: Path) -> tuple[str, ...] | None:
         return _read_header(path, csv.reader(_decode(path, stream), strict=True))
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: UsageFile) -> Iterator[Row]:
     """
     Yield the rows; empty lines are passed over.
 
     :raises FileInvalid: at the first line that is no row.
     """
+    for row in scan_rows(path):
+        if isinstance(row, FileInvalid):
+            raise row
+        yield row
+
+
+def scan_rows(path: UsageFile) -> Iterator[Row | FileInvalid]:
+    """
+    Yield the rows, and for a line that is no row what is wrong with it; empty lines are passed over.
+
+    :raises FileInvalid: at the first line behind which nothing can be read.
+    """
     with path.open("rb") as stream:
-        yield from (_read_csv if path.suffix.lower() == ".csv" else _read_json)(path, stream)
+        yield from (_scan_csv if path.suffix.lower() == ".csv" else _scan_json)(path, stream)
 
 
-def _decode(path: Path, stream: BinaryIO) -> Iterator[str]:
+def _decode(path: UsageFile, stream: BinaryIO) -> Iterator[str]:
     number = 0
     while raw := stream.readline(MAX_LINE + 1):
         number += 1
@@ -85,7 +107,7 @@ def _decode(path: Path, stream: BinaryIO) -> Iterator[str]:
         yield text
 
 
-def _read_header(path: Path, reader: Any) -> tuple[str, ...]:
+def _read_header(path: UsageFile, reader: Any) -> tuple[str, ...]:
     try:
         columns = tuple(name.strip() for name in next(reader))
     except StopIteration:
@@ -102,7 +124,7 @@ def _read_header(path: Path, reader: Any) -> tuple[str, ...]:
     return columns
 
 
-def _read_csv(path: Path, stream: BinaryIO) -> Iterator[Row]:
+def _scan_csv(path: UsageFile, stream: BinaryIO) -> Iterator[Row | FileInvalid]:
     reader = csv.reader(_decode(path, stream), strict=True)
     columns = _read_header(path, reader)
     while True:
@@ -112,11 +134,13 @@ def _read_csv(path: Path, stream: BinaryIO) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise FileInvalid(path, _explain(error), line=line) from error
+            yield FileInvalid(path, _explain(error), line=line)
+            continue
         if not cells:
             continue
         if len(cells) != len(columns):
-            raise FileInvalid(path, f"has {_count(len(cells))}, the header has {len(columns)}", line=line)
+            yield FileInvalid(path, f"has {_count(len(cells))}, the header has {len(columns)}", line=line)
+            continue
         yield Row(line, dict(zip(columns, cells, strict=True)))
 
 
@@ -133,7 +157,7 @@ def _explain(error: csv.Error) -> str:
     return text
 
 
-def _read_json(path: Path, stream: BinaryIO) -> Iterator[Row]:
+def _scan_json(path: UsageFile, stream: BinaryIO) -> Iterator[Row | FileInvalid]:
     for line, text in enumerate(_decode(path, stream), start=1):
         if not text.strip():
             continue
@@ -141,9 +165,11 @@ def _read_json(path: Path, stream: BinaryIO) -> Iterator[Row]:
             value = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             reason = f": {error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-            raise FileInvalid(path, f"is not valid JSON{reason}", line=line) from error
+            yield FileInvalid(path, f"is not valid JSON{reason}", line=line)
+            continue
         if not isinstance(value, dict):
-            raise FileInvalid(path, "is not a JSON object", line=line)
+            yield FileInvalid(path, "is not a JSON object", line=line)
+            continue
         yield Row(line, value)
 
 

@@ -13,6 +13,14 @@ from metering.models.usage_export import (
     UsageExportSurplus,
 )
 from metering.models.usage_feed import FeedOutcome, UsageFeedEvent, UsageFeedReading
+from metering.models.usage_import import (
+    UsageFileFormat,
+    UsageImport,
+    UsageImportChunk,
+    UsageImportError,
+    UsageImportPhase,
+    UsageImportStatus,
+)
 from metering.models.usage_key import UsageKey, UsageKeyGeneration
 from metering.models.usage_totals import NO_CENTER, UsageCounter, UsageMember, UsageRollup
 
@@ -37,6 +45,12 @@ __all__ = [
     "UsageExportSurplus",
     "UsageFeedEvent",
     "UsageFeedReading",
+    "UsageFileFormat",
+    "UsageImport",
+    "UsageImportChunk",
+    "UsageImportError",
+    "UsageImportPhase",
+    "UsageImportStatus",
     "UsageKey",
     "UsageKeyGeneration",
     "UsageMember",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
 from accounts.models import Account
@@ -18,11 +18,20 @@ def find_accounts(principal: Principal, references: Iterable[str]) -> dict[str, 
 
     One query whatever their number. References that lead nowhere are absent.
     """
+    return _find(visible_accounts(principal), references)
+
+
+def find_accounts_of(org_id: str, references: Iterable[str]) -> dict[str, Account]:
+    """Return the accounts of an organization (empty: of all), by reference, as `find_accounts` does."""
+    accounts = Account.objects.select_related("test_clock")
+    return _find(accounts.filter(org_id=org_id) if org_id else accounts, references)
+
+
+def _find(accounts: QuerySet[Account], references: Iterable[str]) -> dict[str, Account]:
     asked = {reference: reference.strip().lower() for reference in references}
     keys = {text: key for text in asked.values() if (key := Account.parse_id(text)) is not None}
     handles = set(asked.values()) - keys.keys()
-    accounts = visible_accounts(principal).alias(handle=Lower("external_id"))
-    found = list(accounts.filter(Q(pk__in=keys.values()) | Q(handle__in=handles)))
+    found = list(accounts.alias(handle=Lower("external_id")).filter(Q(pk__in=keys.values()) | Q(handle__in=handles)))
     by_name: dict[object, Account] = {account.pk: account for account in found}
     by_name |= {account.external_id.lower(): account for account in found if account.external_id}
     return {

@@ -4,6 +4,7 @@ from metering.tasks.alerts import evaluate_alerts, sweep_alerts
 from metering.tasks.charging import purge_charge_clients
 from metering.tasks.rejected_usage import purge_rejected_usage
 from metering.tasks.usage_feed import plan_usage_exports, purge_usage_feed, send_usage_exports
+from metering.tasks.usage_imports import sweep_usage_imports, work_usage_import
 
 __all__ = [
     "evaluate_alerts",
@@ -13,4 +14,6 @@ __all__ = [
     "purge_usage_feed",
     "send_usage_exports",
     "sweep_alerts",
+    "sweep_usage_imports",
+    "work_usage_import",
 ]

@@ -44,6 +44,7 @@ from tests.support import world
 from tests.support.alert_states import ALERTS, NOTICES
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.states import StateTable, set_state
+from tests.support.usage_import_states import USAGE_IMPORTS
 from tests.support.usage_states import EXPORTS
 
 _MIDDLE: Final = world.NOVEMBER + timedelta(days=14)
@@ -519,4 +520,5 @@ TABLES: Final = (
     RUNS,
     SCHEDULES,
     SUBSCRIPTIONS,
+    USAGE_IMPORTS,
 )
