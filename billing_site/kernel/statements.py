@@ -18,7 +18,15 @@ from django.db.backends.utils import CursorWrapper
 
 class _PreparedCursor(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        return super().execute(query, params, prepare=settings.BILLING_DB_PREPARE, **options)
+        if not settings.BILLING_DB_PREPARE:
+            return super().execute(query, params, prepare=False, **options)
+        # Django turns preparing off for its connections; it is on for this statement only, because the count of what
+        # was run how often keeps the text of every query.
+        self.connection.prepare_threshold = 0
+        try:
+            return super().execute(query, params, prepare=True, **options)
+        finally:
+            self.connection.prepare_threshold = None
 
 
 def prepared_cursor() -> CursorWrapper:
