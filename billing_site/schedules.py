@@ -33,6 +33,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "plan-usage-exports": {"task": "metering.plan_usage_exports", "schedule": timedelta(minutes=5)},
     "send-usage-exports": {"task": "metering.send_usage_exports", "schedule": timedelta(minutes=1)},
     "purge-usage-feed": {"task": "metering.purge_usage_feed", "schedule": crontab(hour=3, minute=50)},
+    "expire-quota-reservations": {"task": "metering.expire_quota_reservations", "schedule": timedelta(minutes=1)},
     "expire-approvals": {"task": "platform.expire_approvals", "schedule": timedelta(minutes=5)},
     "sweep-notices": {"task": "platform.sweep_notices", "schedule": timedelta(minutes=1)},
     "expire-idempotency-keys": {"task": "platform.expire_idempotency_keys", "schedule": timedelta(hours=1)},

@@ -273,6 +273,8 @@ BILLING_INCOMPLETE_HOURS = env.int("BILLING_INCOMPLETE_HOURS", default=23)
 # From which percent of a quota on it is at warning, unless the quota says so itself, and at critical.
 BILLING_QUOTA_WARNING_PERCENT = env.int("BILLING_QUOTA_WARNING_PERCENT", default=75)
 BILLING_QUOTA_CRITICAL_PERCENT = env.int("BILLING_QUOTA_CRITICAL_PERCENT", default=90)
+# How long a reservation of quota keeps its room unless it asks for another time.
+BILLING_QUOTA_RESERVATION_SECONDS = env.int("BILLING_QUOTA_RESERVATION_SECONDS", default=900)
 BILLING_CURRENCIES = env.list("BILLING_CURRENCIES", default=[])  # empty: every currency of the exponent table
 BILLING_RUN_CHUNK_SIZE = env.int("BILLING_RUN_CHUNK_SIZE", default=500)  # subscriptions billed in one transaction
 BILLING_INVOICE_PREFIX = env.str("BILLING_INVOICE_PREFIX", default="INV")

@@ -8,6 +8,7 @@ from metering.api.views.entitlements import EntitlementCheckView, answer_check
 from metering.api.views.meter_events import MeterEventViewSet
 from metering.api.views.quotas import QuotaViewSet
 from metering.api.views.rejected_usage import RejectedUsageViewSet
+from metering.api.views.reservations import QuotaReservationViewSet
 from metering.api.views.status import StatusViewSet
 from metering.api.views.tenant_usage import TenantUsageViewSet
 from metering.api.views.usage_charges import UsageChargeView
@@ -17,6 +18,7 @@ from metering.api.views.zap import ZapView
 
 TENANT = "api/v1/billing/tenants/<path:account_id>/usage"
 QUOTAS = "api/v1/billing/quotas"
+RESERVATIONS = "api/internal/billing/quota-reservations"
 
 urlpatterns = [
     path("api/internal/usage-events", UsageFeedViewSet.as_view({"get": "list", "post": "create", "delete": "destroy"})),
@@ -28,6 +30,10 @@ urlpatterns = [
     path("api/v1/billing/status", StatusViewSet.as_view({"get": "own"})),
     path("api/internal/billing/accounts/<path:account_id>/status", StatusViewSet.as_view({"get": "of_account"})),
     path("api/internal/billing/rejected-usage", RejectedUsageViewSet.as_view({"get": "list"})),
+    path(RESERVATIONS, QuotaReservationViewSet.as_view({"post": "create"})),
+    path(f"{RESERVATIONS}/<str:reservation_id>", QuotaReservationViewSet.as_view({"get": "retrieve"})),
+    path(f"{RESERVATIONS}/<str:reservation_id>/commit", QuotaReservationViewSet.as_view({"post": "commit"})),
+    path(f"{RESERVATIONS}/<str:reservation_id>/release", QuotaReservationViewSet.as_view({"post": "release"})),
     path(QUOTAS, QuotaViewSet.as_view({"post": "create"})),
     path(f"{QUOTAS}/tenants/<path:account_id>/check", QuotaViewSet.as_view({"get": "check_quotas"})),
     path(f"{QUOTAS}/tenants/<path:account_id>", QuotaViewSet.as_view({"get": "list"})),

@@ -3,6 +3,7 @@
 from metering.models.charge_client import ChargeClient
 from metering.models.cost_alert import AlertScope, AlertStatus, CostAlert, CostAlertFiring, ThresholdType
 from metering.models.quota import AccountQuota
+from metering.models.quota_reservation import QuotaReservation, ReservationStatus
 from metering.models.rejected_usage import RejectedUsageCount, RejectedUsageRequest
 from metering.models.usage_event import UsageEvent
 from metering.models.usage_export import (
@@ -35,8 +36,10 @@ __all__ = [
     "ExportSource",
     "ExportStatus",
     "FeedOutcome",
+    "QuotaReservation",
     "RejectedUsageCount",
     "RejectedUsageRequest",
+    "ReservationStatus",
     "ThresholdType",
     "UsageCounter",
     "UsageEvent",

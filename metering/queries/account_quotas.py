@@ -1,4 +1,4 @@
-"""One quota by its id, and the quotas of an account as lists show them."""
+"""Quotas and reservations by their ids, for those who may see them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from billing_site.kernel.actors import Principal
 from billing_site.kernel.errors import DomainError, NotFound
 from catalog.models import QuotaRule
 from catalog.queries.revisions import list_owners
-from metering.models import AccountQuota
-from metering.queries.quotas import QuotaUse
+from metering.models import AccountQuota, QuotaReservation
 
 
 class PlanQuotaReadOnly(DomainError):
@@ -39,6 +38,15 @@ def get_account_quota(principal: Principal, quota_id: str) -> AccountQuota:
     raise NotFound("account_quota")
 
 
-def order_uses(uses: list[QuotaUse]) -> list[QuotaUse]:
-    """Return uses as a list shows them: the newest quota first."""
-    return sorted(uses, key=lambda use: use.quota.id, reverse=True)
+def get_reservation(principal: Principal, reservation_id: str) -> QuotaReservation:
+    """
+    Return the reservation the caller names, with account and meter.
+
+    :raises NotFound: when there is none, or its account is not visible to the caller.
+    """
+    key = QuotaReservation.parse_id(reservation_id)
+    rows = QuotaReservation.objects.select_related("account__test_clock", "meter")
+    found = rows.filter(pk=key, account__in=visible_accounts(principal)).first() if key is not None else None
+    if found is None:
+        raise NotFound("quota_reservation")
+    return found

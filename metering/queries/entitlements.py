@@ -63,7 +63,7 @@ def load_standing(*, principal: Principal, reference: str, scope: str, at: datet
 
     An account the caller does not see is one that nobody knows. Two queries, one more where gauges are limited.
     """
-    account: Any = find_account(with_quota_sources(visible_accounts(principal)), reference)
+    account: Any = find_account(with_quota_sources(visible_accounts(principal), at=at), reference)
     if account is None:
         return Standing()
     at = account.clock_time or at
@@ -107,7 +107,7 @@ def find_recommended_plan(
     if decision.limit is None:
         account = find_account(visible_accounts(principal), reference)
         return None if account is None else find_cheapest_plan(account=account, scope=scope)
-    sources: Any = find_account(with_quota_sources(visible_accounts(principal)), reference)
+    sources: Any = find_account(with_quota_sources(visible_accounts(principal), at=at), reference)
     if sources is None:
         return None
     quotas = list_quotas_in_force(sources, at=sources.clock_time or at)

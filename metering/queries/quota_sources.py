@@ -11,28 +11,32 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.fields import CharField
-from django.db.models.functions import Cast, JSONObject
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.fields import CharField, DateTimeField
+from django.db.models.functions import Cast, Coalesce, JSONObject
 
 from accounts.models import Account, Subscription
 from accounts.models.subscription import RUNNING_STATUSES
 from catalog.models import Plan, PlanVersionFeature, Price, QuotaRule
-from metering.models import AccountQuota
+from metering.models import AccountQuota, QuotaReservation, ReservationStatus
 
 ACCESS_STATUSES: Final = ("active", "trialing")
 
 
-def with_quota_sources(accounts: QuerySet[Account]) -> QuerySet[Account]:
+def with_quota_sources(accounts: QuerySet[Account], *, at: datetime) -> QuerySet[Account]:
     """
-    Annotate accounts with `listed_subscriptions` and `listed_quotas`.
+    Annotate accounts with `listed_subscriptions`, `listed_quotas` and `listed_reservations`.
 
     Subscriptions are those that are running, the newest first, and else the last that ran, each with the features and
-    quota rules of its plan. Quotas are the account's own, inactive ones too.
+    quota rules of its plan. Quotas are the account's own, inactive ones too. Reservations are what is held of each
+    meter at `at`, by an account on a test clock at that clock's time.
     """
     return accounts.annotate(
         listed_subscriptions=ArraySubquery(_list_subscriptions(OuterRef("pk")).values(entry=_SUBSCRIPTION)),
         listed_quotas=ArraySubquery(_list_account_quotas().values(entry=_ACCOUNT_QUOTA)),
+        listed_reservations=ArraySubquery(
+            _sum_reservations(at).values(entry=JSONObject(meter_id="meter_id", held=Cast("held", CharField())))
+        ),
     )
 
 
@@ -97,6 +101,15 @@ def _list_account_quotas() -> QuerySet[AccountQuota]:
         .order_by("feature", "meter__event_name", "window")
         .annotate(roomier_plan=Subquery(roomier.values("key")[:1]))
     )
+
+
+def _sum_reservations(at: datetime) -> QuerySet[QuotaReservation]:
+    """Return one row for each meter of an account that something is held of."""
+    present = Coalesce(OuterRef("test_clock__now_at"), Value(at), output_field=DateTimeField())
+    held = QuotaReservation.objects.filter(
+        account=OuterRef("pk"), status=ReservationStatus.OPEN, expires_at__gt=present
+    )
+    return held.order_by().values("meter_id").annotate(held=Sum("quantity"))  # type: ignore[return-value]
 
 
 def _list_roomier_plans(*, currency: OuterRef) -> QuerySet[Plan]:

@@ -7,11 +7,11 @@ Source: contract chapter Quotas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -21,17 +21,20 @@ from billing_site.kernel.errors import NotFound
 from billing_site.kernel.ids import encode_id
 from billing_site.kernel.money import EXACT
 from billing_site.kernel.periods import Period
-from catalog.models import Enforcement, QuotaRule
+from catalog.models import Aggregation, Enforcement, QuotaRule, QuotaWindow
 from metering.models import AccountQuota
 from metering.queries.periods import get_calendar_month
 from metering.queries.quota_sources import gives_access, with_quota_sources
 from metering.queries.resources import is_gauge
 from metering.rating.quotas import Level, choose_level, compute_percent, compute_remaining, is_within
 from metering.rating.windows import get_bucket
-from metering.stores import Quantity, QuantityRequest, read_last_values, sum_quantities
+from metering.stores import CounterRequest, QuantityRequest, read_counters, read_last_values, sum_quantities
+from metering.stores.counters import Window
 
 Source = Literal["account", "plan"]
 ZERO: Final = Decimal(0)
+# What a counter knows. A maximum may have been voided since, and distinct counts need to know who was counted.
+_COUNTED: Final = (Aggregation.SUM, Aggregation.COUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class QuotaInForce:
 
     `features` are the scopes it belongs to; none means that it belongs to its meter alone. `bucket` is the half-open
     stretch that its window counts in now. `upgrade_plan_id` is the plan configured, else the cheapest that allows more.
-    `stated_limit` and `stated_unit` are the limit as its maker wrote it.
+    `stated_limit` and `stated_unit` are the limit as its maker wrote it. `reserved` is what open reservations hold of
+    the meter now, whatever the window: each may be committed in the present bucket.
     """
 
     id: UUID
@@ -50,6 +54,7 @@ class QuotaInForce:
     meter_id: UUID
     meter_event_name: str
     unit: str
+    aggregation: str
     resource_type: str
     resource_name: str
     features: tuple[str, ...]
@@ -65,6 +70,7 @@ class QuotaInForce:
     upgrade_plan_id: str
     created_at: datetime
     updated_at: datetime
+    reserved: Decimal = ZERO
     alert_recipients: tuple[str, ...] = ()
     is_active: bool = True
 
@@ -87,11 +93,15 @@ class QuotaInForce:
 
 @dataclass(frozen=True, slots=True)
 class QuotaUse:
-    """How much of a quota is used in its present bucket. `reserved` is what open reservations hold of the rest."""
+    """How much of a quota is used in its present bucket."""
 
     quota: QuotaInForce
     used: Decimal
-    reserved: Decimal = ZERO
+
+    @property
+    def reserved(self) -> Decimal:
+        """What open reservations hold of the rest."""
+        return self.quota.reserved
 
     @property
     def taken(self) -> Decimal:
@@ -138,23 +148,25 @@ class QuotaUse:
         return self.quota.is_hard and not self.allows(requested)
 
 
-def list_quota_uses(*, account: Account, at: datetime, with_inactive: bool = False) -> list[QuotaUse]:
+def list_quota_uses(
+    *, account: Account, at: datetime, meter_id: UUID | None = None, with_inactive: bool = False
+) -> list[QuotaUse]:
     """
-    Return every quota in force for an account with its use at `at`, the account's own first.
+    Return every quota in force for an account (of one meter) with its use at `at`, the account's own first.
 
-    With `with_inactive` also the account's own that are switched off; they replace nothing. Three queries, or fewer
+    With `with_inactive` also the account's own that are switched off; they replace nothing. Four queries, or fewer
     where there is nothing to count.
     """
-    source = with_quota_sources(Account.objects.filter(pk=account.pk)).get()
+    source = with_quota_sources(Account.objects.filter(pk=account.pk), at=at).get()
     quotas = list_quotas_in_force(source, at=at)
     if with_inactive:
         quotas += list_inactive_quotas(source, at=at)
-    return measure_quotas(quotas)
+    return measure_quotas([quota for quota in quotas if meter_id in (None, quota.meter_id)])
 
 
 def get_quota_use(*, account: Account, quota_id: UUID, at: datetime) -> QuotaUse:
     """
-    Return one of the account's quotas with its use at `at`, switched off or not. Three queries.
+    Return one of the account's quotas with its use at `at`, switched off or not. Four queries, or fewer.
 
     :raises NotFound: when the account has no such quota now.
     """
@@ -169,9 +181,9 @@ def load_quota_uses(*, account_ids: Iterable[UUID], at: datetime) -> dict[UUID, 
     """
     Return the quotas in force of many accounts with their use, by account; an account on a test clock by that clock.
 
-    Three queries whatever the number of accounts, quotas and events.
+    Four queries whatever the number of accounts, quotas and events.
     """
-    accounts = with_quota_sources(Account.objects.filter(pk__in=set(account_ids)).select_related("test_clock"))
+    accounts = with_quota_sources(Account.objects.filter(pk__in=set(account_ids)).select_related("test_clock"), at=at)
     quotas = {account.pk: list_quotas_in_force(account, at=account.clock_time or at) for account in accounts}
     uses = iter(measure_quotas([quota for found in quotas.values() for quota in found]))
     return {key: [next(uses) for _ in found] for key, found in quotas.items()}
@@ -202,27 +214,37 @@ def list_inactive_quotas(account: Account, *, at: datetime) -> list[QuotaInForce
     return [_read_account_quota(account, entry, _list_access(account, at), at) for entry in off]
 
 
-def measure_quotas(
-    quotas: Sequence[QuotaInForce], *, reserved: Mapping[tuple[UUID, UUID], Decimal] | None = None
-) -> list[QuotaUse]:
+def measure_quotas(quotas: Sequence[QuotaInForce]) -> list[QuotaUse]:
     """
-    Return the use of every quota in its bucket, in order; `reserved` by account and meter is put beside it.
+    Return the use of every quota in its bucket, in order.
 
-    One statement for what windows count, and one for gauges.
+    One statement for counters, one for what is read from roll-ups, and one for gauges: a counter is a few rows,
+    however many events it counted.
     """
-    counted = {
-        QuantityRequest(quota.account_id, quota.meter_id, quota.bucket) for quota in quotas if not quota.is_gauge
-    }
-    quantities: dict[QuantityRequest, Quantity] = sum_quantities(list(counted)) if counted else {}
-    gauges = {(quota.account_id, quota.meter_id): quota.bucket.end for quota in quotas if quota.is_gauge}
+    counters: dict[QuotaInForce, CounterRequest] = {}
+    sums: dict[QuotaInForce, QuantityRequest] = {}
+    gauges: dict[tuple[UUID, UUID], datetime] = {}
+    for quota in quotas:
+        if quota.is_gauge:
+            gauges[quota.account_id, quota.meter_id] = quota.bucket.end
+        elif quota.aggregation in _COUNTED and quota.window != QuotaWindow.BILLING_PERIOD:
+            window = cast(Window, quota.window)
+            counters[quota] = CounterRequest(quota.account_id, quota.meter_id, window, quota.bucket.start)
+        else:
+            sums[quota] = QuantityRequest(quota.account_id, quota.meter_id, quota.bucket)
+    counted = read_counters(list(dict.fromkeys(counters.values()))) if counters else {}
+    summed = sum_quantities(list(dict.fromkeys(sums.values()))) if sums else {}
     values = read_last_values(gauges) if gauges else {}
-    held = reserved or {}
     uses = []
     for quota in quotas:
-        place = (quota.account_id, quota.meter_id)
-        counter = QuantityRequest(*place, quota.bucket)
-        used = values.get(place, ZERO) if quota.is_gauge else quantities[counter].quantity
-        uses.append(QuotaUse(quota, used, held.get(place, ZERO)))
+        if quota in counters:
+            counter = counted[counters[quota]]
+            used = Decimal(counter.events) if quota.aggregation == Aggregation.COUNT else counter.total
+        elif quota in sums:
+            used = summed[sums[quota]].quantity
+        else:
+            used = values.get((quota.account_id, quota.meter_id), ZERO)
+        uses.append(QuotaUse(quota, used))
     return uses
 
 
@@ -290,6 +312,7 @@ def _read_account_quota(
 
 def _read_common(account: Account, entry: dict[str, Any]) -> dict[str, Any]:
     limit, price = entry["limit"], entry["overage_price"]
+    reserved = {each["meter_id"]: each["held"] for each in account.listed_reservations}  # type: ignore[attr-defined]
     roomier = "" if limit is None else entry["roomier_plan"]
     return {
         "id": UUID(entry["id"]),
@@ -297,8 +320,10 @@ def _read_common(account: Account, entry: dict[str, Any]) -> dict[str, Any]:
         "meter_id": UUID(entry["meter_id"]),
         "meter_event_name": entry["meter_event_name"],
         "unit": entry["unit"],
+        "aggregation": entry["aggregation"],
         "window": entry["window"],
         "limit": None if limit is None else Decimal(limit),
+        "reserved": Decimal(reserved.get(entry["meter_id"], ZERO)),
         "is_gauge": is_gauge(event_name=entry["meter_event_name"], aggregation=entry["aggregation"]),
         "overage_price": None if price is None else Decimal(price),
         "upgrade_plan_id": entry["upgrade_plan_key"] or roomier or "",

@@ -92,7 +92,7 @@ def _load(account: Account, at: datetime) -> Account:
         account=OuterRef("pk"), status=HoldStatus.PENDING, currency=OuterRef("currency"), expires_at__gt=at
     )
     return (
-        with_quota_sources(Account.objects.filter(pk=account.pk))
+        with_quota_sources(Account.objects.filter(pk=account.pk), at=at)
         .annotate(
             prepaid_balance=Subquery(pot.values("balance")[:1]),
             held=Subquery(holds.order_by().values("account").annotate(total=Sum("amount")).values("total")),

@@ -2,12 +2,14 @@
 
 from metering.tasks.alerts import evaluate_alerts, sweep_alerts
 from metering.tasks.charging import purge_charge_clients
+from metering.tasks.quotas import expire_quota_reservations
 from metering.tasks.rejected_usage import purge_rejected_usage
 from metering.tasks.usage_feed import plan_usage_exports, purge_usage_feed, send_usage_exports
 from metering.tasks.usage_imports import sweep_usage_imports, work_usage_import
 
 __all__ = [
     "evaluate_alerts",
+    "expire_quota_reservations",
     "plan_usage_exports",
     "purge_charge_clients",
     "purge_rejected_usage",

@@ -42,6 +42,7 @@ from tests.factories.catalog import find_entry, make_document, publish_catalog
 from tests.factories.platform import AT
 from tests.support import world
 from tests.support.alert_states import ALERTS, NOTICES
+from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.states import StateTable, set_state
 from tests.support.usage_import_states import USAGE_IMPORTS
@@ -517,6 +518,7 @@ TABLES: Final = (
     NOTICES,
     OUTCOMES,
     PAYMENT_METHODS,
+    RESERVATIONS,
     RUNS,
     SCHEDULES,
     SUBSCRIPTIONS,

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from accounts.api.serializers.ledger import ACCOUNT_HELP
 from accounts.models import Account
 from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import AccountRefField, ContractField, DecimalStringField, TimestampField, format_instant
@@ -100,7 +99,7 @@ class QuotaInput(StrictSerializer):
 class QuotaCreateInput(QuotaInput):
     also_known = ACCOUNT_SYNONYMS
 
-    account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
+    account = AccountRefField(required=False, help_text="Id or external id.")
     resource_type = serializers.CharField(
         max_length=100, help_text="One of the fixed resource types, a service name or a meter's event name."
     )

@@ -231,7 +231,7 @@ class TestList:
         created = [create(window=window)["id"] for window in windows]
         seen, cursor = [], None
         while True:
-            query = {"limit": 4, **({"cursor": cursor} if cursor else {})}
+            query: dict[str, Any] = {"limit": 4, **({"cursor": cursor} if cursor else {})}
             answer = make_client().get(f"{DOOR}/tenants/alice", query).json()
             seen += [item["id"] for item in answer["items"]]
             cursor = answer["next_cursor"]
@@ -356,7 +356,8 @@ class TestCheck:
         create(quota_limit=10)
         for _ in range(3):
             assert check(requested=10)["allowed"]
-        for query in ({"service": "nonsense"}, {"requested": "-1"}, {"requested": "x"}):
+        wrong: tuple[dict[str, str], ...] = ({"service": "nonsense"}, {"requested": "-1"}, {"requested": "x"})
+        for query in wrong:
             problem(make_client().get(f"{DOOR}/tenants/alice/check", query), "validation_failed", 400)
         problem(make_client().get(f"{DOOR}/tenants/nobody/check"), "not_found", 404)
 
