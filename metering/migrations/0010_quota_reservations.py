@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0017_payment_gated'),
         ('catalog', '0005_plan_proration'),
-        ('metering', '0008_usage_storage'),
+        ('metering', '0009_usage_imports'),
     ]
 
     operations = [
