@@ -129,7 +129,7 @@ class TestGet:
         for amount, model in ((70, "model-a"), (5, "model-b")):
             send({"amount": amount, "model": model, "total_tokens": 12})
         send({"amount": 9, "currency": "eur"})
-        first = make_client().get(DOOR, {"account": "acme", "limit": 2}).json()
+        first = make_client().get(DOOR, {"account": "acme", "limit": "2"}).json()
         assert (first["account_id"], first["count"], first["has_more"]) == (account.public_id, 3, True)
         # The daily credit that covers a part is not taken from the balance twice: a call takes its whole amount.
         assert [(each["amount"], each["currency"], each["notes"]) for each in first["usage"]] == [
