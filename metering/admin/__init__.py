@@ -1,6 +1,11 @@
 """Admin pages of usage."""
 
+from metering.admin.cost_alert import CostAlertAdmin
 from metering.admin.rejected_usage import RejectedUsageAdmin
 from metering.admin.usage_event import UsageEventAdmin
 
-__all__ = ["RejectedUsageAdmin", "UsageEventAdmin"]
+__all__ = [
+    "CostAlertAdmin",
+    "RejectedUsageAdmin",
+    "UsageEventAdmin",
+]

@@ -14,7 +14,7 @@ from billing_site.kernel.periods import Period
 
 # An event of a charged call carries the amount as its value and the currency beside it.
 _CHARGED: Final = """
-    SELECT e.account_id, e.metadata ->> 'currency', sum(e.value)
+    SELECT e.account_id, e.metadata ->> 'currency', sum(e.value * e.weight)
     FROM usage_events e
     WHERE e.account_id = ANY(%s::uuid[]) AND e.meter_id = ANY(%s::uuid[])
       AND e.timestamp >= %s AND e.timestamp < %s AND e.charged
@@ -22,7 +22,7 @@ _CHARGED: Final = """
 """
 
 _CHARGED_DAYS: Final = """
-    SELECT e.account_id, e.metadata ->> 'currency', (e.timestamp AT TIME ZONE 'UTC')::date, sum(e.value)
+    SELECT e.account_id, e.metadata ->> 'currency', (e.timestamp AT TIME ZONE 'UTC')::date, sum(e.value * e.weight)
     FROM usage_events e
     WHERE e.account_id = ANY(%s::uuid[]) AND e.meter_id = ANY(%s::uuid[])
       AND e.timestamp >= %s AND e.timestamp < %s AND e.charged

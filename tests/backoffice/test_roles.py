@@ -74,6 +74,7 @@ class TestMatrix:
             ("catalog.change_catalogdraft", BILLING),
             ("invoicing.run_billing", BILLING),
             ("catalog.submit_catalogdraft", BILLING),
+            ("metering.dismiss_costalert", BILLING),
             ("catalog.publish_catalogdraft", FINANCE_LEAD),
             ("catalog.approve_catalog", FINANCE_LEAD),
             ("invoicing.approve_refund", FINANCE_LEAD),
