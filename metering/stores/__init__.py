@@ -10,6 +10,14 @@ from metering.stores.charged import ChargedDay, ChargedTotal, sum_charged, sum_c
 from metering.stores.corrections import insert_voiding, make_voiding
 from metering.stores.counters import CounterRequest, CounterUse, read_counters
 from metering.stores.events import find_event, find_events, list_events
+from metering.stores.finding import (
+    EventSearch,
+    find_by_keys,
+    find_within_account,
+    list_voidings,
+    locate_events,
+    search_events,
+)
 from metering.stores.gauges import read_last_values
 from metering.stores.groups import GroupRequest, QuantityGroup, StreamedEvent, stream_events, sum_groups
 from metering.stores.quantities import (
@@ -45,6 +53,7 @@ __all__ = [
     "CounterRequest",
     "CounterUse",
     "EventRow",
+    "EventSearch",
     "EventStepRequest",
     "GroupRequest",
     "MeterTotal",
@@ -59,18 +68,23 @@ __all__ = [
     "StoredEvent",
     "StreamedEvent",
     "delete_clients_before",
+    "find_by_keys",
     "find_event",
     "find_events",
+    "find_within_account",
     "insert_client",
     "insert_events",
     "insert_voiding",
     "list_event_steps",
     "list_events",
+    "list_voidings",
+    "locate_events",
     "make_event_id",
     "make_voiding",
     "project_dimensions",
     "read_counters",
     "read_last_values",
+    "search_events",
     "stream_events",
     "stream_series",
     "sum_buckets",
