@@ -3,6 +3,7 @@
 from django.urls import path
 
 from invoicing.api.views.cycle import CycleRunAllView, CycleRunUserView, CycleRunView
+from invoicing.api.views.estimate import BillingEstimateView
 from invoicing.api.views.impact import CatalogImpactView
 from invoicing.api.views.invoices import InvoiceViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
@@ -13,6 +14,7 @@ INTERNAL = "api/internal/billing"
 urlpatterns = [
     path(f"{BILLING}/invoices", InvoiceViewSet.as_view({"get": "list"})),
     path(f"{BILLING}/tenants/<path:account_id>/invoices", InvoiceViewSet.as_view({"get": "list_account"})),
+    path(f"{BILLING}/tenants/<path:account_id>/billing/estimate", BillingEstimateView.as_view()),
     path(f"{BILLING}/invoices/<str:invoice_id>", InvoiceViewSet.as_view({"get": "retrieve"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/pdf", InvoiceViewSet.as_view({"get": "pdf"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/finalize", InvoiceViewSet.as_view({"post": "finalize"})),

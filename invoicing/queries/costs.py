@@ -38,7 +38,7 @@ class Cost:
     One line, billed or not: `net` is what it asks for, `amount` that before discounts.
 
     Usage has a meter and the price it is rated at; anything else (fees, prorations, what makes up for a minimum) has
-    none and is fixed.
+    none and is fixed. `gap_of` is the meter whose usage has not reached its minimum, as long as that is not billed.
     """
 
     account_id: uuid.UUID
@@ -52,19 +52,11 @@ class Cost:
     price: PriceTerms | None = None
     quantity: Decimal = ZERO
     last_recorded_at: datetime | None = None
-    minimum: MinimumGap | None = None
+    gap_of: Meter | None = None
 
     @property
     def is_usage(self) -> bool:
         return self.meter is not None
-
-
-@dataclass(frozen=True, slots=True)
-class MinimumGap:
-    """What makes up for a minimum that usage of a meter has not reached, while its period runs."""
-
-    meter_id: uuid.UUID
-    period: Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +93,20 @@ class AccountCosts:
 
 
 def load_costs(
-    *, accounts: Collection[Account], at: datetime, since: datetime | None = None
+    *,
+    accounts: Collection[Account],
+    at: datetime,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> dict[uuid.UUID, AccountCosts]:
     """
     Return the costs of accounts that have not ended before their running and previous periods began, by account.
 
-    With `since` also what had not ended then. A fixed number of queries, whatever there are of accounts, subscriptions
-    and usage; three more for each period that should have been billed before.
+    With `since` also what had not ended then; with `until` as if it were that late already and nothing more had
+    happened. A fixed number of queries, whatever there are of accounts, subscriptions and usage; three more for each
+    period that should have been billed before.
     """
-    opened = list_open(accounts=accounts, at=at)
+    opened = list_open(accounts=accounts, at=at, until=until)
     costs = {each.pk: AccountCosts(each, each.clock_time or at) for each in accounts}
     mine: dict[uuid.UUID, SubscriptionCosts] = {}
     for each in opened:
@@ -149,9 +146,6 @@ def read_open_line(opened: OpenSubscription, each: OpenLine) -> Cost:
     """Return the cost of a line that is not billed yet."""
     line, charge = each.line, each.line.charge
     is_usage = line.type == "usage" and each.meter is not None
-    gap = None
-    if line.type == "one_off" and each.meter is not None:
-        gap = MinimumGap(each.meter.pk, line.period)
     return Cost(
         account_id=opened.account.pk,
         subscription_id=opened.subscription_id,
@@ -164,7 +158,7 @@ def read_open_line(opened: OpenSubscription, each: OpenLine) -> Cost:
         price=charge.price if is_usage else None,
         quantity=line.quantity if is_usage else ZERO,
         last_recorded_at=charge.source.last_recorded_at if is_usage else None,
-        minimum=gap,
+        gap_of=each.meter if line.type == "one_off" else None,
     )
 
 

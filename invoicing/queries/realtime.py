@@ -35,15 +35,14 @@ class RunningCosts:
     """
     The costs of an account in one currency.
 
-    `period` reaches from the first start of its running periods to the last end, `previous` from the first start of
-    the periods before to there; without a running subscription the calendar month where the account lives, and None.
+    `period` reaches from the first start of its running periods to the last end; without a running subscription it is
+    the calendar month where the account lives.
     """
 
     account: Account
     at: datetime
     currency: str
     period: Period
-    previous: Period | None
     subscriptions: Sequence[SubscriptionCosts]
     costs: Sequence[Cost]
 
@@ -130,25 +129,27 @@ def load_running(*, account: Account, at: datetime, currency: str | None = None)
 def choose_running(costs: AccountCosts, *, currency: str | None = None) -> RunningCosts:
     """Return the running costs in one currency. No query."""
     account, at = costs.account, costs.at
-    if currency is None:
-        offered = [each.open.currency for each in costs.subscriptions]
-        currency = account.currency if account.currency in offered or not offered else offered[0]
+    currency = currency or choose_currency(costs)
     mine = [each for each in costs.subscriptions if each.open.currency == currency]
-    period, previous = get_calendar_month(at, account.zone), None
+    period = get_calendar_month(at, account.zone)
     if mine:
         period = Period(min(each.open.period.start for each in mine), max(each.open.period.end for each in mine))
-        before = [each.open.previous for each in mine if each.open.previous is not None]
-        previous = Period(min(each.start for each in before), period.start) if before else None
     others = [cost for cost in costs.others if cost.currency == currency and cost.period.start in period]
     return RunningCosts(
         account=account,
         at=at,
         currency=currency,
         period=period,
-        previous=previous,
         subscriptions=mine,
         costs=[*(cost for each in mine for cost in each.running), *others],
     )
+
+
+def choose_currency(costs: AccountCosts) -> str:
+    """Return the account's currency if it buys anything in it, or nothing at all, else its oldest subscription's."""
+    offered = [each.open.currency for each in costs.subscriptions]
+    own = costs.account.currency
+    return own if own in offered or not offered else offered[0]
 
 
 def get_realtime_resources(*, account: Account, at: datetime, currency: str | None = None) -> RealtimeResources:

@@ -62,16 +62,19 @@ class OpenSubscription:
     lines: list[OpenLine]
 
 
-def list_open(*, accounts: Collection[Account], at: datetime, running_only: bool = False) -> list[OpenSubscription]:
+def list_open(
+    *, accounts: Collection[Account], at: datetime, until: datetime | None = None, billable_only: bool = False
+) -> list[OpenSubscription]:
     """
     Return the running subscriptions of the accounts by their own clocks, the oldest first, with what is not billed yet.
 
-    With `running_only` just those that the cycle bills. The number of queries is fixed for all accounts together; three
-    more for each period that should have been billed before.
+    With `until` as if it were that late already and nothing more had happened; with `billable_only` just those that the
+    cycle bills. The number of queries is fixed for all accounts together; three more for each period that should have
+    been billed before.
     """
-    statuses = BILLABLE_STATUSES if running_only else RUNNING_STATUSES
+    statuses = BILLABLE_STATUSES if billable_only else RUNNING_STATUSES
     found = list(load_subscriptions().filter(account__in=accounts, status__in=statuses))
-    times = {each.account_id: each.account.clock_time or at for each in found}
+    times = {each.account_id: until or each.account.clock_time or at for each in found}
     sellers = get_sellers({each.account.org_id for each in found})
     billables = load_billables(found, sellers=sellers)
     lines: dict[uuid.UUID, list[OpenLine]] = {each.id: [] for each in found}

@@ -7,6 +7,7 @@ from metering.api.views.cost_alerts import CostAlertViewSet, SpendAlertViewSet
 from metering.api.views.entitlements import EntitlementCheckView, answer_check
 from metering.api.views.meter_events import MeterEventViewSet
 from metering.api.views.quotas import QuotaViewSet
+from metering.api.views.realtime import RealtimeCostViewSet
 from metering.api.views.rejected_usage import RejectedUsageViewSet
 from metering.api.views.reservations import QuotaReservationViewSet
 from metering.api.views.status import StatusViewSet
@@ -19,10 +20,14 @@ from metering.api.views.zap import ZapView
 TENANT = "api/v1/billing/tenants/<path:account_id>/usage"
 QUOTAS = "api/v1/billing/quotas"
 RESERVATIONS = "api/internal/billing/quota-reservations"
+REALTIME = "api/v1/billing/realtime-cost/tenants/<path:account_id>"
 
 urlpatterns = [
     path("api/internal/usage-events", UsageFeedViewSet.as_view({"get": "list", "post": "create", "delete": "destroy"})),
     path("api/internal/billing/usage-exports", UsageExportView.as_view()),
+    path(f"{REALTIME}/current", RealtimeCostViewSet.as_view({"get": "current"})),
+    path(f"{REALTIME}/by-resource", RealtimeCostViewSet.as_view({"get": "by_resource"})),
+    path(f"{REALTIME}/timeline", RealtimeCostViewSet.as_view({"get": "timeline"})),
     path(TENANT, TenantUsageViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{TENANT}/batch", TenantUsageViewSet.as_view({"post": "batch"})),
     path(f"{TENANT}/summary", TenantUsageViewSet.as_view({"get": "summary"})),

@@ -98,7 +98,7 @@ def _rate_quantities(request: SteppedRequest, steps: Sequence[StepQuantity]) -> 
     reading, groups = ZERO, {}  # type: Decimal, dict[tuple[tuple[str, str], ...], Decimal]
     amount = _price(price, Usage(ZERO))
     for number in range(len(request.cuts)):
-        events = 0
+        events, first = 0, place
         while place < len(waiting) and waiting[place].step == number:
             step = waiting[place]
             reading = _read_on(request.aggregation, reading, step.quantity)
@@ -107,7 +107,7 @@ def _rate_quantities(request: SteppedRequest, steps: Sequence[StepQuantity]) -> 
                 groups[named] = groups.get(named, ZERO) + step.quantity
             events += step.event_count
             place += 1
-        if events:
+        if place > first:
             amount = _price(price, Usage(reading, groups=tuple(UsageGroup(*each) for each in sorted(groups.items()))))
         yield RatedStep(amount, events)
 

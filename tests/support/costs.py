@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from accounts.models import Account, Subscription
 from billing_site.kernel.periods import Period
@@ -134,13 +135,18 @@ NAMES = [
 
 
 def publish_plans(*, at: datetime = world.OCTOBER) -> None:
-    """Publish the plans above in usd and eur, each of a product of its own, and `bigger`, dearer than `fee`."""
+    """Publish the plans above in usd and eur, each of a product of its own, and three more beside `fee`."""
     plans = []
-    for name, prices in [*PRICES.items(), ("bigger", [{"unit_amount": 4999}])]:
+    more: dict[str, list[dict[str, Any]]] = {
+        "bigger": [{"unit_amount": 4999}],
+        "weekly": [{"unit_amount": 250, "interval": "week"}],
+        "yearly": [{"unit_amount": 9900, "interval": "year"}],
+    }
+    for name, prices in (PRICES | more).items():
         plans.append(
             {
                 "id": name,
-                "product_id": "fee" if name == "bigger" else name,
+                "product_id": "fee" if name in more else name,
                 "name": name.title(),
                 "features": ["use"],
                 "prices": [
@@ -181,7 +187,7 @@ def use_randomly(account: Account, within: Period, *, events: int, seed: int, ce
     record_usage_events(events=found, at=within.end, actor=world.TESTER)
 
 
-def add_up_invoices(subscriptions: Sequence[Subscription], period: Period, *, currency: str) -> int:
+def add_up_invoices(subscriptions: Sequence[UUID | Subscription], period: Period, *, currency: str) -> int:
     """Return what all invoices ask for of a period that has been closed, after discounts."""
     lines = InvoiceLine.objects.filter(
         invoice__subscription__in=subscriptions,
