@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0018_charged_usage_list'),
         ('catalog', '0005_plan_proration'),
-        ('metering', '0008_usage_storage'),
+        ('metering', '0010_quota_reservations'),
     ]
 
     operations = [
