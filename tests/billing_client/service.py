@@ -180,6 +180,8 @@ class Service:
         self.cycle: dict[str, Any] = {"run_id": "run_1", "processed": 0, "remaining": 0, "results": []}
         self.status: dict[str, Any] = dict(STATUS)
         self.summary: dict[str, Any] = {"account_id": "acc_1", "period": {}, "metrics": [], "total_cost": 0}
+        self.feed: list[dict[str, Any]] = []
+        self.before_drop: Callable[[], None] | None = None
         self._failures: list[tuple[str, Reply]] = []
         self._lock = threading.Lock()
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
@@ -240,12 +242,35 @@ class Service:
             ("GET", "/api/internal/billing/accounts/[^/]+/status", lambda _: Reply(200, self.status)),
             ("GET", f"{base}/balance/all", self._balances),
             ("GET", f"{base}/transactions", self._transactions),
+            ("GET", "/api/internal/usage-events", self._read_feed),
+            ("DELETE", "/api/internal/usage-events", self._drop_feed),
             ("GET", "/api/internal/billing/catalog", self._get_catalog),
             ("PUT", "/api/internal/billing/catalog", self._put_catalog),
             ("GET", "/api/internal/billing/catalog/revisions", self._list_revisions),
             ("GET", "/api/internal/billing/catalog/revisions/compare", self._compare_revisions),
             ("POST", "/api/internal/billing/catalog/revisions/[0-9]+/republish", self._republish),
         ]
+
+    def _select_feed(self, request: Request) -> tuple[list[dict[str, Any]], bool]:
+        before, size = request.query.get("before", "2026-03-15T12:00:00Z"), int(request.query["page_size"])
+        start = (int(request.query["page"]) - 1) * size
+        found = sorted(
+            (each for each in self.feed if each["occurred_at"] < before), key=lambda each: each["occurred_at"]
+        )
+        return found[start : start + size], len(found) > start + size
+
+    def _read_feed(self, request: Request) -> Reply:
+        items, more = self._select_feed(request)
+        before = request.query.get("before", "2026-03-15T12:00:00Z")
+        page, size = int(request.query["page"]), int(request.query["page_size"])
+        return Reply(200, {"items": items, "page": page, "page_size": size, "before": before, "has_more": more})
+
+    def _drop_feed(self, request: Request) -> Reply:
+        if self.before_drop is not None:
+            self.before_drop()
+        items, _ = self._select_feed(request)
+        self.feed = [each for each in self.feed if each not in items]
+        return Reply(200, {"deleted": len(items)})
 
     def _record_batch(self, request: Request) -> Reply:
         events = request.data["events"]
@@ -450,7 +475,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_PATCH = do_POST = do_PUT = _serve
+    do_DELETE = do_GET = do_PATCH = do_POST = do_PUT = _serve
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep tests quiet."""

@@ -15,6 +15,7 @@ from billing_client.cli.commands import (
     operator_moves,
     operator_prices,
     operator_stripe,
+    operator_usage,
     status,
 )
 from billing_client.cli.commands.shared import show_money
@@ -33,6 +34,7 @@ app.add_typer(operator_credit.app, name="credit", help="Credit: give it, take it
 app.add_typer(operator_cycle.app, name="cycle", help="Billing cycles: issue what is due.")
 app.add_typer(operator_invoice.app, name="invoice", help="Finalize and void invoices.")
 app.add_typer(operator_stripe.app, name="stripe", help="The payment provider: test the key, synchronise the catalog.")
+app.add_typer(operator_usage.app, name="usage", help="The usage feed: collect raw events.")
 app.command("status")(status.run_for_operator)
 accounts = make_app()
 app.add_typer(accounts, name="account", help="Accounts.")
