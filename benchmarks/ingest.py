@@ -155,7 +155,7 @@ class Bench:
             self.prepared_sql[repetition] = []
             for events in self.batches("sql", repetition):
                 ordered = sorted(self.make_rows(events), key=lambda row: row.id)
-                self.prepared_sql[repetition].append(write_batch(ordered, [row.id for row in ordered], at=START))
+                self.prepared_sql[repetition].append(write_batch(ordered, [row.id.hex for row in ordered], at=START))
             self.prepared_service[repetition] = [
                 [
                     NewUsageEvent(

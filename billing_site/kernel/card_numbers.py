@@ -15,7 +15,15 @@ HIDDEN: Final = "[card number]"
 _LENGTHS: Final = range(13, 20)
 _WHOLE: Final = re.compile(r"\s*[0-9](?:[ -]?[0-9]){12,18}\s*", re.ASCII)
 _IN_TEXT: Final = re.compile(r"(?<![\w.-])[2-6](?:[ -]?[0-9]){12,18}(?![\w-])", re.ASCII)
-_IN_BYTES: Final = re.compile(rb"[0-9](?:[ -]?[0-9]){12}")
+# A whole value of a JSON text; what is written with escapes may hide one.
+_IN_BYTES: Final = re.compile(rb"(?<![^\s\",:\[])[0-9](?:[ -]?[0-9]){12,18}(?![^\s\",}\]])")
+# The first look: what may stand in a card number becomes 0, what may stand before a value 1.
+_SHAPE: Final = bytes(
+    ord("0") if chr(code) in "0123456789 -" else ord("1") if chr(code) in '",:[\t\n\r' else ord(".")
+    for code in range(256)
+)
+_LONG_VALUE: Final = b"1" + b"0" * 13
+_ESCAPES: Final = re.compile(rb"\\[tnrfu]")
 # First digits and length of the numbers that networks give out.
 _ISSUED: Final = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
@@ -56,8 +64,12 @@ def looks_like_card_number(text: str, *, issued_only: bool = True) -> bool:
 
 
 def may_hold_card_number(body: bytes) -> bool:
-    """Tell, at the price of one scan, whether it is worth looking for a card number in a JSON text."""
-    return _IN_BYTES.search(body) is not None or b"\\u00" in body
+    """Tell, at the price of two short scans, whether it is worth looking for a card number in a JSON text."""
+    if b"\\" in body and _ESCAPES.search(body) is not None:
+        return True
+    return (body[:1].isdigit() or _LONG_VALUE in body.translate(_SHAPE)) and any(
+        looks_like_card_number(found[0].decode()) for found in _IN_BYTES.finditer(body)
+    )
 
 
 def find_card_numbers(value: object, *, issued_only: bool = True, pointer: str = "") -> Iterator[str]:

@@ -35,7 +35,11 @@ def new_uuid() -> uuid.UUID:
 
 def encode_id(prefix: str, value: uuid.UUID) -> str:
     """Return the public form of `value`, for instance `in_01hzy…`."""
-    number = value.int
+    return encode_number(prefix, value.int)
+
+
+def encode_number(prefix: str, number: int) -> str:
+    """Return the public form of the UUID with this value of 128 bits."""
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 

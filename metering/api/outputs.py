@@ -18,9 +18,10 @@ from rest_framework.request import Request
 from accounts.models import CostCenter
 from billing_site.api.dialect import CAMEL_MEDIA_TYPE, CamelCaseRenderer
 from billing_site.api.fields import format_plain
-from billing_site.kernel.ids import encode_id
+from billing_site.kernel.ids import encode_id, encode_number
 from metering.models import UsageEvent
 from metering.services.ingest import RecordedUsage
+from metering.stores import hash_claims
 
 PREFER: Final = OpenApiParameter(
     "Prefer",
@@ -102,11 +103,11 @@ def render_recorded(recorded: Sequence[RecordedUsage]) -> list[UsageRecord]:
             known[entry.account.id] = entry.account.public_id
         if entry.meter.id not in known:
             known[entry.meter.id] = entry.meter.public_id
-    prefix = UsageEvent.id_prefix
+    ids = hash_claims([entry.row[:3] for entry in recorded])
     name_center = lru_cache(_name_center)
     return [
         UsageRecord(
-            id=encode_id(prefix, row.id),
+            id=encode_number(UsageEvent.id_prefix, int(id_, 16)),
             account_id=known[account.id],
             metric_type=meter.event_name,
             meter_id=known[meter.id],
@@ -122,7 +123,7 @@ def render_recorded(recorded: Sequence[RecordedUsage]) -> list[UsageRecord]:
             recorded_at=row.recorded_at,
             status="created" if created else "duplicate",
         )
-        for account, meter, row, created in recorded
+        for id_, (account, meter, row, created) in zip(ids, recorded, strict=True)
     ]
 
 

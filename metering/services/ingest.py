@@ -28,7 +28,7 @@ from metering.queries.meters import MeterNotFound, ResolvedMeter, load_meters
 from metering.rating import UnitNotConvertible, convert_quantity
 from metering.rating.units import QUANTITY_DECIMALS, count_decimals
 from metering.services.touching import touch_accounts
-from metering.stores import Claim, EventRow, find_events, insert_events, project_dimensions
+from metering.stores import EventRow, find_events, hash_claims, insert_events, project_dimensions
 
 logger = logging.getLogger(__name__)
 
@@ -92,27 +92,27 @@ def record_usage_events(
     rows, meters, findings = _check_events(events, at, unknown_centers)
     if findings:
         raise _refuse(findings, len(events))
-    # Of the same key twice, later events stand for the first.
-    first: dict[Claim, int] = {}
-    for index, row in enumerate(rows):
-        first.setdefault(row.claim, index)
     with transaction.atomic():
         rows = _hold_centers(rows, events, unknown_centers)
-        unique = rows if len(first) == len(rows) else [rows[index] for index in first.values()]
-        inserted = insert_events(unique, at=at)
-        touch_accounts({row.account_id for row, new in zip(unique, inserted, strict=True) if new})
-        known = find_events([row.claim for row, new in zip(unique, inserted, strict=True) if not new])
+        ids = hash_claims([row[:3] for row in rows])
+        inserted = insert_events(rows, ids=ids, at=at)
+        # By the identity of the objects: every event of an account names the same one, and hashing UUIDs is slow.
+        touch_accounts(
+            {id(row.account_id): row.account_id for row, new in zip(rows, inserted, strict=True) if new}.values()
+        )
+        stored = rows if all(inserted) else _find_stored(rows, ids, inserted)
     logger.debug("usage recorded by %s: %d new of %d", actor, sum(inserted), len(events))
-    if not known and len(first) == len(rows):
-        return [
-            RecordedUsage(event.account, meter, row, True)
-            for event, meter, row in zip(events, meters, rows, strict=True)
-        ]
     return [
-        RecordedUsage(event.account, meter, stored, stored is row)
-        for event, meter, row in zip(events, meters, rows, strict=True)
-        for stored in (known.get(row.claim) or rows[first[row.claim]],)
+        RecordedUsage(event.account, meter, row, new)
+        for event, meter, row, new in zip(events, meters, stored, inserted, strict=True)
     ]
+
+
+def _find_stored(rows: Sequence[EventRow], ids: Sequence[str], inserted: Sequence[bool]) -> list[EventRow]:
+    """Return for each row the one that holds its key: itself, the first in `rows` with it, or one stored before."""
+    fresh = {id_: row for id_, row, new in zip(ids, rows, inserted, strict=True) if new}
+    known = find_events({row.claim for id_, row in zip(ids, rows, strict=True) if id_ not in fresh})
+    return [fresh.get(id_) or known.get(row.claim, row) for id_, row in zip(ids, rows, strict=True)]
 
 
 def find_event_errors(*, events: Sequence[NewUsageEvent], at: datetime) -> list[FieldError]:

@@ -30,7 +30,7 @@ from metering.stores.quantities import (
     sum_over_accounts,
     sum_quantities,
 )
-from metering.stores.rows import Claim, EventRow, StoredEvent, make_event_id, project_dimensions
+from metering.stores.rows import Claim, EventRow, StoredEvent, hash_claims, make_event_id, project_dimensions
 from metering.stores.series import SeriesPoint, SeriesRequest, stream_series, sum_series
 from metering.stores.steps import (
     EventStepRequest,
@@ -72,6 +72,7 @@ __all__ = [
     "find_event",
     "find_events",
     "find_within_account",
+    "hash_claims",
     "insert_client",
     "insert_events",
     "insert_voiding",

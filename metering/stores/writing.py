@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -20,6 +19,7 @@ from billing_site.kernel.statements import prepared_cursor
 from metering.stores.rows import (
     EventRow,
     as_json,
+    hash_claims,
     write_instants,
     write_objects,
     write_optional_uuids,
@@ -165,9 +165,9 @@ def _make_statement(varying: frozenset[str]) -> str:
     )
 
 
-def write_batch(rows: Sequence[EventRow], ids: Sequence[UUID], *, at: datetime) -> tuple[str, list[Any]]:
+def write_batch(rows: Sequence[EventRow], ids: Sequence[str], *, at: datetime) -> tuple[str, list[Any]]:
     """Return the statement that stores `rows`, which have these ids, all different and in order, and its values."""
-    arrays: list[str] = [write_uuids(ids)]
+    arrays: list[str] = [f"{{{','.join(ids)}}}"]
     constants: list[Any] = []
     varying = set()
     for column, values in zip(_COLUMNS, zip(*rows, strict=True), strict=True):
@@ -181,19 +181,21 @@ def write_batch(rows: Sequence[EventRow], ids: Sequence[UUID], *, at: datetime) 
     return _make_statement(frozenset(varying)), [*constants, *arrays, at.date(), since]
 
 
-def insert_events(rows: Sequence[EventRow], *, at: datetime | None = None) -> list[bool]:
+def insert_events(
+    rows: Sequence[EventRow], *, at: datetime | None = None, ids: Sequence[str] | None = None
+) -> list[bool]:
     """
     Write the rows whose key is free and tell for each, in order, whether it was written. Raises their totals.
 
     Of rows with the same account, meter and key the first is written. A key is taken from when it was recorded until
     `BILLING_USAGE_LOOKBACK_DAYS` later, whatever time a repeat says it is from; `at` (default: the latest
-    `recorded_at`) is when these are. Two statements whatever the number of rows, in the caller's transaction; without
-    one, in one of its own.
+    `recorded_at`) is when these are, `ids` those of `hash_claims` when they are known already. Two statements whatever
+    the number of rows, in the caller's transaction; without one, in one of its own.
     """
     if not rows:
         return []
-    first: dict[UUID, int] = {}
-    ids = [row.id for row in rows]
+    first: dict[str, int] = {}
+    ids = ids or hash_claims([row[:3] for row in rows])
     for position, id_ in enumerate(ids):
         first.setdefault(id_, position)
     ordered = sorted(first)
@@ -204,5 +206,5 @@ def insert_events(rows: Sequence[EventRow], *, at: datetime | None = None) -> li
         # Taken before the statement looks at the generations of keys: a new one cannot open in between.
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s::bigint)", [KEYS_LOCK])
         cursor.execute(statement, values)
-        taken = {id_ for (id_,) in cursor.fetchall()}
+        taken = {id_.hex for (id_,) in cursor.fetchall()}
     return [first[id_] == position and id_ not in taken for position, id_ in enumerate(ids)]
