@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from django.contrib import admin
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest
@@ -138,18 +136,18 @@ class CostAlertAdmin(BackOfficeAdmin):
 
     @admin.display(description="Alert", ordering="title")
     def what(self, alert: CostAlert) -> str:
-        return alert.title or self.kind_shown(alert)
+        return str(alert)
 
     @admin.display(description="Kind")
     def kind_shown(self, alert: CostAlert) -> str:
-        return "Spend of the month" if alert.is_spend_alert else _KINDS[alert.threshold_type]
+        return alert.subject
 
     @admin.display(description="Told from")
     def tells_from(self, alert: CostAlert) -> str:
         if alert.threshold_amount is not None:
             return format_money(alert.threshold_amount, alert.currency)
-        of = "the budget" if alert.threshold_type == ThresholdType.PERCENTAGE_OF_BUDGET else "the mean of seven days"
-        return f"{format_quantity(alert.threshold_percent)} % of {of}, {alert.currency.upper()}"
+        of = "the budget" if alert.threshold_type == ThresholdType.PERCENTAGE_OF_BUDGET else "the week before"
+        return f"{format_quantity(alert.threshold_percent)} % of {of} ({alert.currency.upper()})"
 
     @admin.display(description="State", ordering="status")
     def state(self, alert: CostAlert) -> SafeString:
@@ -176,11 +174,10 @@ class CostAlertAdmin(BackOfficeAdmin):
             return NOTHING
         rows = format_html_join(
             "",
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             (
                 (
-                    link_to(notice),
-                    notice.recipient or notice.get_channel_display(),
+                    link_to(notice, notice.recipient or notice.get_channel_display()),
                     badge(notice.status, {"sent": "good", "failed": "bad"}.get(notice.status, "info")),
                     instant(notice.sent_at, alert.account.timezone),
                     notice.error or NOTHING,
@@ -189,7 +186,7 @@ class CostAlertAdmin(BackOfficeAdmin):
             ),
         )
         return format_html(
-            '<div class="ch-scroll"><table class="ch-table"><thead><tr><th>Subject</th><th>To</th><th>State</th>'
+            '<div class="ch-scroll"><table class="ch-table"><thead><tr><th>To</th><th>State</th>'
             "<th>Sent</th><th>Why not</th></tr></thead><tbody>{}</tbody></table></div>",
             rows,
         )
@@ -204,11 +201,3 @@ class CostAlertAdmin(BackOfficeAdmin):
     def dismiss(self, request: HttpRequest, alert: CostAlert, call: Call) -> str:
         dismissed = dismiss_cost_alert(alert_id=alert.pk, at=call.at, actor=call.actor, reason=call.reason)
         return f"{dismissed} says nothing until its next period."
-
-
-_KINDS: Mapping[str, str] = {
-    ThresholdType.ABSOLUTE: "Cost of the billing period",
-    ThresholdType.PERCENTAGE_OF_BUDGET: "Share of the budget",
-    ThresholdType.DAILY_RATE: "Usage of a day",
-    ThresholdType.ANOMALY: "Unusual day",
-}

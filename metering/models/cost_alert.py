@@ -41,6 +41,12 @@ ALERT_TRANSITIONS: Final[dict[str, frozenset[str]]] = {
 }
 BY_AMOUNT: Final = frozenset({ThresholdType.ABSOLUTE, ThresholdType.DAILY_RATE})
 BY_DAY: Final = frozenset({ThresholdType.DAILY_RATE, ThresholdType.ANOMALY})
+_SUBJECTS: Final[dict[str, str]] = {
+    ThresholdType.ABSOLUTE: "Cost of the billing period",
+    ThresholdType.PERCENTAGE_OF_BUDGET: "Share of the budget",
+    ThresholdType.DAILY_RATE: "Usage of a day",
+    ThresholdType.ANOMALY: "Unusual day",
+}
 
 
 class CostAlert(Identified, Timestamped):
@@ -118,7 +124,12 @@ class CostAlert(Identified, Timestamped):
         ]
 
     def __str__(self) -> str:
-        return self.title or f"{self.get_threshold_type_display()} alert"
+        return self.title or self.subject
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in a few words."""
+        return "Spend of the month" if self.is_spend_alert else _SUBJECTS[self.threshold_type]
 
     @property
     def is_spend_alert(self) -> bool:

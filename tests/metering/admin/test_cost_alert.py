@@ -67,7 +67,7 @@ class TestList:
             "The roof",
             "9.00 USD",
             "80.5 % of the budget",
-            "200 % of the mean",
+            "200 % of the week before",
             "Triggered",
             "Armed",
             "Removed",
