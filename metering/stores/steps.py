@@ -1,23 +1,26 @@
 """
 Usage to bill, step by step: what each stretch between two instants adds to the reading of a meter.
 
-One statement for any number of requests, whatever the number of events. What was charged when it happened is left out.
+One statement for any number of requests, which reads counters and roll-ups of whole days and hours, and events only
+where a step begins or ends within an hour, or where the aggregation asks for them. What was charged when it happened is
+left out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
 from billing_site.kernel.periods import Period
-from metering.stores.quantities import STANDS
+from metering.stores.quantities import NOT_VOIDED, STANDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,10 @@ class StepEvents(NamedTuple):
     times: int
 
 
+_HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 _REQUESTS: Final = """
     SELECT r.position, r.account_id, r.meter_id, r.starts_at, r.ends_at, r.cuts::timestamptz[] AS cuts,
            r.keys::jsonb AS keys, r.free_events, r.free_amount, m.aggregation
@@ -87,9 +94,18 @@ _REQUESTS: Final = """
         AS r (position, account_id, meter_id, starts_at, ends_at, cuts, keys, free_events, free_amount)
     JOIN meters m ON m.id = r.meter_id
 """
+# Whole days, whole hours and single events that make up the period, none of the first two cut by a step.
+_SPANS: Final = """
+    SELECT s.position, s.span, s.span_start, s.span_end
+    FROM unnest(%s::int[], %s::text[], %s::timestamptz[], %s::timestamptz[]) AS s (position, span, span_start, span_end)
+"""
 _WITHIN: Final = """
     e.account_id = r.account_id AND e.meter_id = r.meter_id
     AND e.timestamp >= r.starts_at AND e.timestamp < r.ends_at AND NOT e.charged
+"""
+_OF_SPAN: Final = """
+    e.account_id = r.account_id AND e.meter_id = r.meter_id
+    AND e.timestamp >= s.span_start AND e.timestamp < s.span_end AND NOT e.charged
 """
 _VALUES: Final = """
     ARRAY(SELECT e.dimensions ->> k.name
@@ -97,54 +113,93 @@ _VALUES: Final = """
 """
 # The number of cuts at or before an event is the number of its step.
 _STEP: Final = "width_bucket(e.timestamp, r.cuts)"
+_ROLLED_STEP: Final = "width_bucket(e.starts_at, r.cuts)"
+_IN_BUCKET: Final = """
+    b.account_id = e.account_id AND b.meter_id = e.meter_id AND NOT b.charged
+    AND b.timestamp >= e.starts_at AND b.timestamp < e.starts_at + ('1 ' || e.span)::interval
+"""
+_MEMBER: Final = "coalesce(nullif(e.actor_id, ''), nullif(e.resource_id, ''))"
+# Sums, numbers and maxima come from counters; "last" is one row of each step; "unique" asks who was seen first when.
 _STEPS: Final = f"""
-    WITH r AS MATERIALIZED ({_REQUESTS})
-    SELECT r.position, g.step, CASE r.aggregation WHEN 'count' THEN g.events ELSE g.total END, g.events
-    FROM r CROSS JOIN LATERAL (
-        SELECT {_STEP} AS step, sum(e.weight) AS events, sum(e.value) AS total
-        FROM usage_events e WHERE {_WITHIN} GROUP BY 1
-    ) g
-    WHERE r.aggregation IN ('sum', 'count')
-    UNION ALL
-    SELECT r.position, g.step, g.highest, g.events
-    FROM r CROSS JOIN LATERAL (
-        SELECT {_STEP} AS step, count(*) AS events, max(e.value) AS highest
-        FROM usage_events e WHERE {_WITHIN} AND {STANDS} GROUP BY 1
-    ) g
-    WHERE r.aggregation = 'max'
-    UNION ALL
-    SELECT r.position, g.step, g.quantity, g.events
-    FROM r CROSS JOIN LATERAL (
-        SELECT {_STEP} AS step, (array_agg(e.value ORDER BY e.timestamp DESC, e.id DESC))[1] AS quantity,
-               count(*) AS events
-        FROM usage_events e WHERE {_WITHIN} AND {STANDS} GROUP BY 1
-    ) g
-    WHERE r.aggregation = 'last'
-    UNION ALL
-    SELECT r.position, g.step, g.quantity, g.events
-    FROM r CROSS JOIN LATERAL (
-        SELECT s.step, count(*) FILTER (WHERE s.member IS NOT NULL AND s.place = 1) AS quantity, count(*) AS events
+    WITH r AS MATERIALIZED ({_REQUESTS}),
+    s AS MATERIALIZED ({_SPANS}),
+    parts AS (
+        SELECT r.position, {_ROLLED_STEP} AS step, e.total - e.charged_total AS total,
+               e.events - e.charged_events AS events,
+               CASE WHEN r.aggregation <> 'max' THEN NULL WHEN e.charged_events = 0 THEN e.highest ELSE
+                   (SELECT max(b.value) FROM usage_events b WHERE {_IN_BUCKET} AND {NOT_VOIDED.format(e="b")})
+               END AS highest
+        FROM s JOIN r ON r.position = s.position
+        JOIN usage_counters e ON e.account_id = r.account_id AND e.meter_id = r.meter_id AND e.span = s.span
+            AND e.starts_at >= s.span_start AND e.starts_at < s.span_end
+        UNION ALL
+        SELECT r.position, {_STEP}, e.value, e.weight, CASE WHEN r.aggregation = 'max' AND {STANDS} THEN e.value END
+        FROM s JOIN r ON r.position = s.position JOIN usage_events e ON {_OF_SPAN}
+        WHERE s.span = 'event'
+    ),
+    steps AS MATERIALIZED (
+        SELECT position, step, sum(total) AS total, sum(events)::bigint AS events, max(highest) AS highest
+        FROM parts GROUP BY position, step
+    ),
+    seen AS (
+        SELECT m.position, m.step, count(*) AS members
         FROM (
-            SELECT {_STEP} AS step, m.member,
-                   row_number() OVER (PARTITION BY m.member ORDER BY e.timestamp, e.id) AS place
-            FROM usage_events e
-            CROSS JOIN LATERAL (SELECT coalesce(nullif(e.actor_id, ''), nullif(e.resource_id, '')) AS member) m
-            WHERE {_WITHIN} AND {STANDS}
-        ) s
-        GROUP BY s.step
-    ) g
-    WHERE r.aggregation = 'unique'
+            SELECT r.position, width_bucket(min(e.timestamp), r.cuts) AS step
+            FROM r JOIN usage_events e ON {_WITHIN}
+            WHERE r.aggregation = 'unique' AND {_MEMBER} IS NOT NULL AND {STANDS}
+            GROUP BY r.position, r.cuts, {_MEMBER}
+        ) m
+        GROUP BY m.position, m.step
+    )
+    SELECT g.position, g.step,
+           CASE r.aggregation
+               WHEN 'count' THEN g.events
+               WHEN 'max' THEN g.highest
+               WHEN 'unique' THEN coalesce(seen.members, 0)
+               WHEN 'last' THEN (
+                   SELECT e.value FROM usage_events e
+                   WHERE {_WITHIN} AND {STANDS} AND e.timestamp < r.cuts[g.step + 1]
+                     AND e.timestamp >= CASE WHEN g.step = 0 THEN r.starts_at ELSE r.cuts[g.step] END
+                   ORDER BY e.timestamp DESC, e.id DESC LIMIT 1)
+               ELSE g.total
+           END,
+           g.events
+    FROM steps g JOIN r ON r.position = g.position
+    LEFT JOIN seen ON seen.position = g.position AND seen.step = g.step
+    WHERE g.events > 0
     ORDER BY 1, 2
-"""  # noqa: S608 - constants of this module
+"""  # noqa: S608 - constants of the package
+# From roll-ups, unless one was made before its meter declared all of the keys: then they do not know, but events do.
 _DIVIDED: Final = f"""
-    WITH r AS MATERIALIZED ({_REQUESTS})
-    SELECT r.position, g.step, CASE r.aggregation WHEN 'count' THEN g.events ELSE g.total END, g.events, g.named
-    FROM r CROSS JOIN LATERAL (
-        SELECT {_STEP} AS step, {_VALUES} AS named, sum(e.value) AS total, sum(e.weight) AS events
-        FROM usage_events e WHERE {_WITHIN} GROUP BY 1, 2
-    ) g
+    WITH r AS MATERIALIZED ({_REQUESTS}),
+    s AS MATERIALIZED ({_SPANS}),
+    rolled AS MATERIALIZED (
+        SELECT r.position, {_ROLLED_STEP} AS step, {_VALUES} AS named, e.total, e.events,
+               e.dimensions ?& ARRAY(SELECT jsonb_array_elements_text(r.keys)) AS knows
+        FROM s JOIN r ON r.position = s.position
+        JOIN usage_rollups e ON e.account_id = r.account_id AND e.meter_id = r.meter_id AND e.span = s.span
+            AND e.starts_at >= s.span_start AND e.starts_at < s.span_end AND NOT e.charged
+    ),
+    ignorant AS MATERIALIZED (SELECT position FROM rolled GROUP BY position HAVING NOT bool_and(knows)),
+    parts AS (
+        SELECT position, step, named, total, events FROM rolled
+        WHERE position NOT IN (SELECT position FROM ignorant)
+        UNION ALL
+        SELECT r.position, {_STEP}, {_VALUES}, e.value, e.weight
+        FROM s JOIN r ON r.position = s.position JOIN usage_events e ON {_OF_SPAN}
+        WHERE s.span = 'event' AND r.position NOT IN (SELECT position FROM ignorant)
+        UNION ALL
+        SELECT r.position, {_STEP}, {_VALUES}, e.value, e.weight
+        FROM r JOIN usage_events e ON {_WITHIN}
+        WHERE r.position IN (SELECT position FROM ignorant)
+    )
+    SELECT p.position, p.step, CASE r.aggregation WHEN 'count' THEN sum(p.events) ELSE sum(p.total) END,
+           sum(p.events)::bigint, p.named
+    FROM parts p JOIN r ON r.position = p.position
+    GROUP BY p.position, r.aggregation, p.step, p.named
+    HAVING sum(p.events) > 0
     ORDER BY 1, 2
-"""  # noqa: S608 - constants of this module
+"""  # noqa: S608 - constants of the package
 # Only a request with an allowance looks at the order of its events.
 _EVENTS: Final = f"""
     WITH r AS MATERIALIZED ({_REQUESTS})
@@ -185,11 +240,13 @@ def sum_steps(requests: Sequence[StepRequest]) -> list[list[StepQuantity]]:
     ):
         if not places:
             continue
+        asked = [EventStepRequest(requests[index]) for index in places]
+        values = [*_bind(places, asked), *_bind_spans(places, requests)]
         with connection.cursor() as cursor:
-            cursor.execute(statement, _bind(places, [EventStepRequest(requests[index]) for index in places]))
+            cursor.execute(statement, values)
             for position, step, quantity, events, *named in cursor.fetchall():
-                values = tuple(named[0]) if named else ()
-                found[position].append(StepQuantity(step, Decimal(quantity), events, values))
+                names = tuple(named[0]) if named else ()
+                found[position].append(StepQuantity(step, Decimal(quantity), events, names))
     return found
 
 
@@ -221,3 +278,48 @@ def _bind(places: Sequence[int], asked: Sequence[EventStepRequest]) -> list[list
         [each.free_events for each in asked],
         [each.free_amount for each in asked],
     ]
+
+
+def _bind_spans(places: Sequence[int], requests: Sequence[StepRequest]) -> list[list[Any]]:
+    spans = [(place, *span) for place in places for span in divide(requests[place])]
+    return [list(column) for column in zip(*spans, strict=True)] if spans else [[], [], [], []]
+
+
+def divide(request: StepRequest) -> list[tuple[str, datetime, datetime]]:
+    """
+    Return the spans that make up the period, in order: whole UTC days, whole hours, and `event` for what is left.
+
+    Each step is divided by itself, so that no day and no hour lies in two; neighbours of one kind become one.
+    """
+    period = request.period
+    bounds = [period.start, *(cut for cut in request.cuts if period.start < cut < period.end), period.end]
+    found: list[tuple[str, datetime, datetime]] = []
+    for start, end in pairwise(bounds):
+        for span, first, last in _divide_step(start, end):
+            if found and found[-1][0] == span:
+                found[-1] = (span, found[-1][1], last)
+            else:
+                found.append((span, first, last))
+    return found
+
+
+def _divide_step(start: datetime, end: datetime) -> Iterator[tuple[str, datetime, datetime]]:
+    first_hour, last_hour = _round_up(start, _HOUR), _round_down(end, _HOUR)
+    if first_hour >= last_hour:
+        yield "event", start, end
+        return
+    first_day, last_day = _round_up(first_hour, _DAY), _round_down(last_hour, _DAY)
+    parts = [("event", start, first_hour)]
+    if first_day < last_day:
+        parts += [("hour", first_hour, first_day), ("day", first_day, last_day), ("hour", last_day, last_hour)]
+    else:
+        parts += [("hour", first_hour, last_hour)]
+    yield from (part for part in [*parts, ("event", last_hour, end)] if part[1] < part[2])
+
+
+def _round_down(moment: datetime, unit: timedelta) -> datetime:
+    return moment - (moment - _EPOCH) % unit
+
+
+def _round_up(moment: datetime, unit: timedelta) -> datetime:
+    return moment + (_EPOCH - moment) % unit
