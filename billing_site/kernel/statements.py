@@ -16,27 +16,40 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 
-class _PreparedCursor(psycopg.Cursor[Any]):
+class _Preparing:
+    """Prepares what it executes. Before a cursor of psycopg among the bases."""
+
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        cursor: Any = super()
         if not settings.BILLING_DB_PREPARE:
-            return super().execute(query, params, prepare=False, **options)
+            return cursor.execute(query, params, prepare=False, **options)
         # Django turns preparing off for its connections; it is on for this statement only, because the count of what
         # was run how often keeps the text of every query.
-        self.connection.prepare_threshold = 0
+        raw: Any = self.connection  # type: ignore[attr-defined]
+        raw.prepare_threshold = 0
         try:
-            return super().execute(query, params, prepare=True, **options)
+            return cursor.execute(query, params, prepare=True, **options)
         finally:
-            self.connection.prepare_threshold = None
+            raw.prepare_threshold = None
 
 
-def prepared_cursor() -> CursorWrapper:
+class _PreparedCursor(_Preparing, psycopg.Cursor[Any]):
+    pass
+
+
+class _NumberedCursor(_Preparing, psycopg.RawCursor[Any]):
+    pass
+
+
+def prepared_cursor(*, numbered: bool = False) -> CursorWrapper:
     """
     Return a cursor whose statements are prepared on the current connection. Close it, or use it in a `with`.
 
-    Values go to the server as they are: name their types in the statement (`%s::uuid[]`).
+    Values go to the server as they are: name their types in the statement (`%s::uuid[]`). With `numbered` a statement
+    has the server's own placeholders (`$1::uuid`), and its text is not read again every time: for long ones.
     """
     connection.ensure_connection()
-    raw: Any = _PreparedCursor(connection.connection)
+    raw: Any = (_NumberedCursor if numbered else _PreparedCursor)(connection.connection)
     if connection.queries_logged:
         return connection.make_debug_cursor(raw)
     return connection.make_cursor(raw)

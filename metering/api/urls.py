@@ -2,9 +2,7 @@
 
 from django.urls import path
 
-from billing_site.api.lean import lean_view
 from metering.api.views.cost_alerts import CostAlertViewSet, SpendAlertViewSet
-from metering.api.views.entitlements import EntitlementCheckView, answer_check
 from metering.api.views.meter_events import MeterEventViewSet
 from metering.api.views.quotas import QuotaViewSet
 from metering.api.views.realtime import RealtimeCostViewSet
@@ -31,7 +29,6 @@ urlpatterns = [
     path(TENANT, TenantUsageViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{TENANT}/batch", TenantUsageViewSet.as_view({"post": "batch"})),
     path(f"{TENANT}/summary", TenantUsageViewSet.as_view({"get": "summary"})),
-    path("api/internal/billing/entitlement-check", lean_view(EntitlementCheckView.as_view(), post=answer_check)),
     path("api/v1/billing/status", StatusViewSet.as_view({"get": "own"})),
     path("api/internal/billing/accounts/<path:account_id>/status", StatusViewSet.as_view({"get": "of_account"})),
     path("api/internal/billing/rejected-usage", RejectedUsageViewSet.as_view({"get": "list"})),

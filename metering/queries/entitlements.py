@@ -20,6 +20,7 @@ from catalog.models import Plan, PlanVersionFeature, Price
 from catalog.queries.revisions import find_catalog_org
 from metering.queries.quota_sources import gives_access, list_features, with_quota_sources
 from metering.queries.quotas import QuotaUse, list_quotas_in_force, measure_quotas
+from metering.queries.standings import read_standing
 from metering.rating.entitlements import Decision, HardLimit, Standing, decide_entitlement
 
 ZERO: Final = Decimal(0)
@@ -49,12 +50,20 @@ def check_entitlement(
 
     With a meter, `quantity` (above zero, in the meter's unit) is what the work is going to use. Nothing is consumed.
     """
-    standing = load_standing(principal=principal, reference=reference, scope=scope, at=at)
+    standing = get_standing(principal=principal, reference=reference, scope=scope, at=at)
     decision = decide_entitlement(standing, meter_event_name=meter_event_name, quantity=quantity)
     if decision.is_allowed:
         return CheckedEntitlement(decision)
     plan = find_recommended_plan(decision, principal=principal, reference=reference, scope=scope, at=at)
     return CheckedEntitlement(decision, plan)
+
+
+def get_standing(*, principal: Principal, reference: str, scope: str, at: datetime) -> Standing:
+    """Return where the account that the caller means stands for `scope`, by one statement where that can say."""
+    standing = read_standing(org=principal.org, reference=reference, scope=scope, at=at)
+    if standing is None:
+        standing = load_standing(principal=principal, reference=reference, scope=scope, at=at)
+    return standing
 
 
 def load_standing(*, principal: Principal, reference: str, scope: str, at: datetime) -> Standing:
@@ -83,7 +92,7 @@ def load_standing(*, principal: Principal, reference: str, scope: str, at: datet
 def _read_limit(use: QuotaUse, scope: str) -> HardLimit:
     quota = use.quota
     return HardLimit(
-        id=quota.public_id,
+        id=str(quota.id),
         feature=scope if scope in quota.features else "",
         meter_event_name=quota.meter_event_name,
         window=quota.window,
@@ -111,7 +120,7 @@ def find_recommended_plan(
     if sources is None:
         return None
     quotas = list_quotas_in_force(sources, at=sources.clock_time or at)
-    return next((each.upgrade_plan_id for each in quotas if each.public_id == decision.limit.id), "") or None
+    return next((each.upgrade_plan_id for each in quotas if str(each.id) == decision.limit.id), "") or None
 
 
 def find_cheapest_plan(*, account: Account, scope: str) -> str | None:

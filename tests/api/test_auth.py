@@ -241,6 +241,7 @@ class TestKeyServer:
         assert ask(token).status_code == 200
         key_server.add(ed25519.Ed25519PrivateKey.generate().public_key(), "two")
         auth._make_key_client.cache_clear()
+        auth._verified.clear()
         problem(ask(token), "token_invalid", 401)
 
     def test_public_key_does_not_serve_as_shared_secret(
@@ -274,3 +275,50 @@ class TestKeyServer:
     def test_unreachable_server_still_lets_shared_secrets_in(self, key_server: KeyServer) -> None:
         key_server.stop()
         assert ask(make_token()).status_code == 200
+
+
+class TestKnownTokens:
+    def test_are_verified_once_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        verified: list[str] = []
+        decode = jwt.decode
+        monkeypatch.setattr(
+            jwt, "decode", lambda token, *args, **more: verified.append(token) or decode(token, *args, **more)
+        )
+        token = make_token(subject="once")
+        assert [ask(token).status_code for _ in range(3)] == [200, 200, 200]
+        assert len(verified) == 1
+        later = time.time() + 61
+        monkeypatch.setattr("billing_site.api.auth.time.time", lambda: later)
+        assert ask(token).status_code == 200
+        assert len(verified) == 2
+
+    def test_end_when_they_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        token = make_token(subject="short", lifetime=5)
+        assert ask(token).status_code == 200
+        end = jwt.decode(token, options={"verify_signature": False})["exp"] + 5  # the leeway
+        for at, expected in ((end - 0.5, 200), (end + 0.5, 401)):
+            monkeypatch.setattr("billing_site.api.auth.time.time", lambda at=at: at)
+            monkeypatch.setattr("billing_site.api.auth._verify", refuse)
+            assert ask(token).status_code == expected
+
+    def test_do_not_outlive_the_secret(self, settings: Any) -> None:
+        token = make_token(subject="rotated")
+        assert ask(token).status_code == 200
+        settings.BILLING_JWT_SECRET = "another-secret-of-the-tests-with-more-than-32-bytes"
+        problem(ask(token), "token_invalid", 401)
+
+    def test_do_not_outlive_the_audience(self, settings: Any) -> None:
+        token = make_token(subject="moved")
+        assert ask(token).status_code == 200
+        settings.BILLING_JWT_AUDIENCE_INTERNAL = "elsewhere"
+        problem(ask(token), "token_invalid", 401)
+
+    def test_are_never_more_than_a_thousand(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("billing_site.api.auth._KEPT_TOKENS", 2)
+        for number in range(5):
+            assert ask(make_token(subject=f"many-{number}")).status_code == 200
+            assert len(auth._verified) <= 2
+
+
+def refuse(token: str) -> dict[str, Any]:
+    raise auth.TokenInvalid("The token has expired.")

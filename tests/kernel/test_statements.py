@@ -52,6 +52,13 @@ class TestPreparedCursor:
             run(2**31 - 1)
         assert run(6) == 7
 
+    def test_takes_numbered_placeholders(self) -> None:
+        for number in (1, 2):
+            with prepared_cursor(numbered=True) as cursor:
+                cursor.execute("SELECT $1::int + 1 AS one_more, '%s'", [number])
+                assert cursor.fetchone() == (number + 1, "%s")
+        assert len(list_prepared()) == 1
+
     def test_counts_as_a_query(self) -> None:
         with CaptureQueriesContext(connection) as queries:
             run(1)
