@@ -265,6 +265,12 @@ BILLING_TRIAL_PERIOD_DAYS = env.int("BILLING_TRIAL_PERIOD_DAYS", default=0)
 # ---- usage ----------------------------------------------------------------------------------------------------------
 # How long a key of an event is known: a repeat within these days counts once, whatever time it claims to be from.
 BILLING_USAGE_LOOKBACK_DAYS = env.int("BILLING_USAGE_LOOKBACK_DAYS", default=35)
+# How the tables of events and keys are kept; docs/usage-storage.md.
+BILLING_USAGE_DAYS_AHEAD = env.int("BILLING_USAGE_DAYS_AHEAD", default=7)
+BILLING_USAGE_KEYS_PER_GENERATION = env.int("BILLING_USAGE_KEYS_PER_GENERATION", default=2_000_000)
+BILLING_USAGE_RETENTION_DAYS = env.int("BILLING_USAGE_RETENTION_DAYS", default=0)  # 0: events are kept for ever
+BILLING_USAGE_ARCHIVE_DIR = Path(env.str("BILLING_USAGE_ARCHIVE_DIR", default="") or BILLING_DATA_DIR / "usage-archive")
+BILLING_USAGE_PROOF_DAYS = env.int("BILLING_USAGE_PROOF_DAYS", default=3)  # looked at every night; 0: all
 
 # How long features stay on while a payment is overdue, counted from the start of the period that was not paid.
 BILLING_PAST_DUE_GRACE_DAYS = env.int("BILLING_PAST_DUE_GRACE_DAYS", default=0)

@@ -5,6 +5,7 @@ from metering.models.cost_alert import AlertScope, AlertStatus, CostAlert, CostA
 from metering.models.quota import AccountQuota
 from metering.models.quota_reservation import QuotaReservation, ReservationStatus
 from metering.models.rejected_usage import RejectedUsageCount, RejectedUsageRequest
+from metering.models.usage_archive import ArchivedUsageDay, ArchivedUsageTotal
 from metering.models.usage_correction import UsageCorrection
 from metering.models.usage_event import UsageEvent
 from metering.models.usage_export import (
@@ -31,6 +32,8 @@ __all__ = [
     "AccountQuota",
     "AlertScope",
     "AlertStatus",
+    "ArchivedUsageDay",
+    "ArchivedUsageTotal",
     "ChargeClient",
     "CostAlert",
     "CostAlertFiring",

@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Final, Literal
 from uuid import UUID
 
+from django.db import connection
+
 from billing_site.kernel.statements import prepared_cursor
 
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
@@ -24,6 +26,18 @@ _READ: Final = """
         WHERE account_id = r.account_id AND meter_id = r.meter_id AND span = r.span AND starts_at = r.starts_at
     ) c
     WHERE c.events IS NOT NULL
+"""
+
+_CHUNK: Final = 5_000
+# A row that a writer is adding to at the moment is left to the next run: nobody waits for the other.
+_DELETE_MINUTES: Final = """
+    DELETE FROM usage_counters c USING (
+        SELECT account_id, meter_id, span, starts_at, shard FROM usage_counters
+        WHERE span = 'minute' AND starts_at < %s
+        LIMIT %s FOR UPDATE SKIP LOCKED
+    ) old
+    WHERE (c.account_id, c.meter_id, c.span, c.starts_at, c.shard)
+        = (old.account_id, old.meter_id, old.span, old.starts_at, old.shard)
 """
 
 
@@ -69,3 +83,19 @@ def read_counters(requests: Sequence[CounterRequest]) -> dict[CounterRequest, Co
         for position, total, events, highest in cursor.fetchall():
             uses[requests[position]] = CounterUse(total, events, highest)
     return uses
+
+
+def delete_minutes_before(moment: datetime, *, chunks: int = 200) -> int:
+    """
+    Delete counters of minutes that began before `moment`, some thousands at a time, and return how many rows.
+
+    At most `chunks` times; what is left waits for the next call.
+    """
+    total = 0
+    with connection.cursor() as cursor:
+        for _ in range(chunks):
+            cursor.execute(_DELETE_MINUTES, [moment, _CHUNK])
+            total += cursor.rowcount
+            if cursor.rowcount < _CHUNK:
+                break
+    return total

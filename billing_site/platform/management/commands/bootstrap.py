@@ -38,6 +38,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         self.check_database()
         self.migrate()
+        call_command("keep_usage_partitions", stdout=io.StringIO())
         if not options["no_sample"]:
             self.load_sample()
         if os.environ.get("BILLING_ADMIN_PASSWORD"):

@@ -1,0 +1,26 @@
+"""Upkeep of the tables of usage in the background."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from billing_site.kernel import clock
+from metering.services import usage_partitions
+
+
+@shared_task(name="metering.keep_usage_partitions")
+def keep_usage_partitions() -> int:
+    """Make partitions of days ahead and move strays; answers how many days were added."""
+    return len(usage_partitions.keep_partitions(at=clock.now()).added)
+
+
+@shared_task(name="metering.keep_usage_keys")
+def keep_usage_keys() -> str:
+    """Rotate, drop and merge generations of keys where it is due; answers what was done."""
+    return usage_partitions.keep_keys(at=clock.now())
+
+
+@shared_task(name="metering.purge_usage_minutes")
+def purge_usage_minutes() -> int:
+    """Delete counters of minutes that are no news any more; answers how many rows there were."""
+    return usage_partitions.purge_minutes(at=clock.now())
