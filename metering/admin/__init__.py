@@ -3,9 +3,11 @@
 from metering.admin.cost_alert import CostAlertAdmin
 from metering.admin.rejected_usage import RejectedUsageAdmin
 from metering.admin.usage_event import UsageEventAdmin
+from metering.admin.usage_import import UsageImportAdmin
 
 __all__ = [
     "CostAlertAdmin",
     "RejectedUsageAdmin",
     "UsageEventAdmin",
+    "UsageImportAdmin",
 ]

@@ -13,9 +13,11 @@ from metering.api.views.tenant_usage import TenantUsageViewSet
 from metering.api.views.usage_charges import UsageChargeView
 from metering.api.views.usage_exports import UsageExportView
 from metering.api.views.usage_feed import UsageFeedViewSet
+from metering.api.views.usage_imports import UsageImportViewSet
 from metering.api.views.zap import ZapView
 
 TENANT = "api/v1/billing/tenants/<path:account_id>/usage"
+IMPORTS = "api/internal/billing/usage-imports"
 QUOTAS = "api/v1/billing/quotas"
 RESERVATIONS = "api/internal/billing/quota-reservations"
 REALTIME = "api/v1/billing/realtime-cost/tenants/<path:account_id>"
@@ -36,6 +38,10 @@ urlpatterns = [
     path(f"{RESERVATIONS}/<str:reservation_id>", QuotaReservationViewSet.as_view({"get": "retrieve"})),
     path(f"{RESERVATIONS}/<str:reservation_id>/commit", QuotaReservationViewSet.as_view({"post": "commit"})),
     path(f"{RESERVATIONS}/<str:reservation_id>/release", QuotaReservationViewSet.as_view({"post": "release"})),
+    path(IMPORTS, UsageImportViewSet.as_view({"get": "list", "post": "create"})),
+    path(f"{IMPORTS}/<str:import_id>", UsageImportViewSet.as_view({"get": "retrieve"})),
+    path(f"{IMPORTS}/<str:import_id>/cancel", UsageImportViewSet.as_view({"post": "cancel"})),
+    path(f"{IMPORTS}/<str:import_id>/errors", UsageImportViewSet.as_view({"get": "errors"})),
     path(QUOTAS, QuotaViewSet.as_view({"post": "create"})),
     path(f"{QUOTAS}/tenants/<path:account_id>/check", QuotaViewSet.as_view({"get": "check_quotas"})),
     path(f"{QUOTAS}/tenants/<path:account_id>", QuotaViewSet.as_view({"get": "list"})),
