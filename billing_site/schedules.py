@@ -26,6 +26,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-payment-methods": {"task": "invoicing.sweep_payment_methods", "schedule": timedelta(minutes=10)},
     "expire-holds": {"task": "accounts.expire_holds", "schedule": timedelta(minutes=5)},
     "prove-ledger": {"task": "accounts.prove_ledger", "schedule": crontab(hour=3, minute=20)},
+    "sweep-quota-alerts": {"task": "metering.sweep_quota_alerts", "schedule": timedelta(minutes=5)},
     "sweep-alerts": {"task": "metering.sweep_alerts", "schedule": timedelta(minutes=5)},
     "purge-charge-clients": {"task": "metering.purge_charge_clients", "schedule": crontab(hour=3, minute=40)},
     "sweep-usage-imports": {"task": "metering.sweep_usage_imports", "schedule": timedelta(minutes=1)},

@@ -3,6 +3,7 @@
 from metering.models.charge_client import ChargeClient
 from metering.models.cost_alert import AlertScope, AlertStatus, CostAlert, CostAlertFiring, ThresholdType
 from metering.models.quota import AccountQuota
+from metering.models.quota_alert import AlertLevel, QuotaAlert
 from metering.models.quota_reservation import QuotaReservation, ReservationStatus
 from metering.models.rejected_usage import RejectedUsageCount, RejectedUsageRequest
 from metering.models.usage_archive import ArchivedUsageDay, ArchivedUsageTotal
@@ -30,6 +31,7 @@ from metering.models.usage_totals import NO_CENTER, UsageCounter, UsageMember, U
 __all__ = [
     "NO_CENTER",
     "AccountQuota",
+    "AlertLevel",
     "AlertScope",
     "AlertStatus",
     "ArchivedUsageDay",
@@ -40,6 +42,7 @@ __all__ = [
     "ExportSource",
     "ExportStatus",
     "FeedOutcome",
+    "QuotaAlert",
     "QuotaReservation",
     "RejectedUsageCount",
     "RejectedUsageRequest",

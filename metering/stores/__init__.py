@@ -4,6 +4,7 @@ Where usage events live. Every read and write of them goes through this package,
 Nothing here prices, converts or refuses: callers hand over checked rows.
 """
 
+from metering.stores.activity import list_active_accounts
 from metering.stores.centers import CenterQuantity, CenterRequest, sum_centers
 from metering.stores.charge_clients import delete_clients_before, insert_client
 from metering.stores.charged import ChargedDay, ChargedTotal, sum_charged, sum_charged_days
@@ -76,6 +77,7 @@ __all__ = [
     "insert_client",
     "insert_events",
     "insert_voiding",
+    "list_active_accounts",
     "list_event_steps",
     "list_events",
     "list_voidings",

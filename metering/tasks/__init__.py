@@ -1,6 +1,6 @@
 """Celery tasks of metering; imported here so that the worker finds them."""
 
-from metering.tasks.alerts import evaluate_alerts, sweep_alerts
+from metering.tasks.alerts import evaluate_alerts, sweep_alerts, sweep_quota_alerts_task
 from metering.tasks.charging import purge_charge_clients
 from metering.tasks.quotas import expire_quota_reservations
 from metering.tasks.rejected_usage import purge_rejected_usage
@@ -20,6 +20,7 @@ __all__ = [
     "purge_usage_minutes",
     "send_usage_exports",
     "sweep_alerts",
+    "sweep_quota_alerts_task",
     "sweep_usage_imports",
     "work_usage_import",
 ]

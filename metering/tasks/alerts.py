@@ -1,4 +1,4 @@
-"""Alerts about costs in the background."""
+"""Alerts about costs and quotas in the background."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from celery import shared_task
 
 from billing_site.kernel import clock, jobs
 from invoicing.services.cost_alerts import evaluate_cost_alerts, sweep_cost_alerts
+from metering.services.quota_alerts import evaluate_quota_alerts, sweep_quota_alerts
 
 
 @shared_task(name="metering.evaluate_alerts")
 def evaluate_alerts(account_ids: list[str]) -> int:
     """Look at the alerts of accounts whose usage or alerts have just changed; answers how many fired."""
     keys = [UUID(key) for key in account_ids]
-    return len(evaluate_cost_alerts(account_ids=keys, at=clock.now()))
+    at = clock.now()
+    fired = len(evaluate_quota_alerts(account_ids=keys, at=at))
+    return fired + len(evaluate_cost_alerts(account_ids=keys, at=at))
 
 
 @shared_task(name="metering.sweep_alerts")
@@ -24,3 +27,9 @@ def sweep_alerts() -> int:
     if has_more:
         jobs.enqueue("metering.sweep_alerts")
     return len(fired)
+
+
+@shared_task(name="metering.sweep_quota_alerts")
+def sweep_quota_alerts_task() -> int:
+    """Look at the quotas of every account that used something of late; answers how many alerts there were."""
+    return sweep_quota_alerts(at=clock.now())
