@@ -71,6 +71,7 @@ ROLES: Final[dict[str, Role]] = {
             "accounts.renew_subscription",
             "metering.import_*",
             "metering.record_*",
+            "metering.retry_*",
             "metering.dismiss_*",
             "invoicing.run_*",
             "invoicing.start_*",

@@ -3,11 +3,16 @@
 from metering.admin.cost_alert import CostAlertAdmin
 from metering.admin.rejected_usage import RejectedUsageAdmin
 from metering.admin.usage_event import UsageEventAdmin
+from metering.admin.usage_export import UsageExportAdmin, UsageExportSurplusAdmin
+from metering.admin.usage_feed import UsageFeedEventAdmin
 from metering.admin.usage_import import UsageImportAdmin
 
 __all__ = [
     "CostAlertAdmin",
     "RejectedUsageAdmin",
     "UsageEventAdmin",
+    "UsageExportAdmin",
+    "UsageExportSurplusAdmin",
+    "UsageFeedEventAdmin",
     "UsageImportAdmin",
 ]
