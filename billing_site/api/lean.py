@@ -49,6 +49,7 @@ from billing_site.api.problems import describe_failure
 from billing_site.api.request_ids import HEADER, get_request_id
 from billing_site.api.views import BillingView, read_body
 from billing_site.kernel.actors import Actor, Principal
+from billing_site.kernel.errors import DomainError
 
 Handler = Callable[..., HttpResponse]
 View = Callable[..., HttpResponseBase]
@@ -65,6 +66,10 @@ _RENDERERS: Final[Mapping[str, JSONRenderer]] = {
 }
 _CHARSETS: Final = ("", "; charset=utf-8", ";charset=utf-8")
 _UNREAD: Final[Any] = object()
+
+
+class TakeLongWay(Exception):
+    """Raised by a handler that has done nothing and leaves the request to the view, for instance to keep a refusal."""
 
 
 class LeanCall:
@@ -148,6 +153,8 @@ def lean_view(callback: View, **handlers: Handler) -> View:
             if call is None:
                 return callback(request, *args, **kwargs)
             response = handler(call, *args, **kwargs)
+        except TakeLongWay:
+            return callback(request, *args, **kwargs)
         except Exception as error:
             response = _refuse(request, renderer, error)
         return door.finish(request, response)
@@ -192,11 +199,7 @@ class _Door:
         return _RENDERERS.get(meta.get("HTTP_ACCEPT", "*/*"))
 
     def admit(self, request: HttpRequest, renderer: JSONRenderer) -> LeanCall | None:
-        """
-        Return the call of a caller who may make it; None where the long way has to look, or to refuse.
-
-        :raises DomainError: for a body that no handler should see.
-        """
+        """Return the call of a caller who may make it; None where the long way has to look, or to refuse."""
         meta, method = request.META, request.method or ""
         try:
             found = authenticate_bearer(get_authorization_header(cast(Request, request)))
@@ -211,8 +214,11 @@ class _Door:
             parser = self._parsers.get(meta.get("CONTENT_TYPE", "").lower())
             if parser is None or meta.get("CONTENT_LENGTH") in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in meta:
                 return None
-            read_body(request, self._view.get_body_limit())
-            refuse_card_data(request, strict=self._view.handles_payment_methods)
+            try:
+                read_body(request, self._view.get_body_limit())
+                refuse_card_data(request, strict=self._view.handles_payment_methods)
+            except DomainError:
+                return None
         request.user = principal  # type: ignore[assignment]
         return LeanCall(request, principal=principal, claims=claims, renderer=renderer, parser=parser)
 

@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from accounts.models import CostCenter
 from billing_site.api.dialect import CAMEL_MEDIA_TYPE, CamelCaseRenderer
 from billing_site.api.fields import format_plain
+from billing_site.api.lean import LeanCall
 from billing_site.kernel.ids import encode_id, encode_number
 from metering.models import UsageEvent
 from metering.services.ingest import RecordedUsage
@@ -186,17 +187,17 @@ def wants_minimal(meta: Mapping[str, Any]) -> bool:
 
 
 def respond_to_batch(
-    request: Request, recorded: Sequence[RecordedUsage], render: Callable[[Sequence[RecordedUsage]], Struct]
+    request: Request | LeanCall, recorded: Sequence[RecordedUsage], render: Callable[[Sequence[RecordedUsage]], Struct]
 ) -> HttpResponse:
     """Return the answer to a batch: what `render` makes of it, or the numbers alone where that is preferred."""
-    if not wants_minimal(request.META):
+    if not wants_minimal(request.request.META if isinstance(request, LeanCall) else request.META):
         return respond(request, render(recorded), status=201)
     response = respond(request, render_counts(recorded), status=201)
     response["Preference-Applied"] = "return=minimal"
     return response
 
 
-def respond(request: Request, answer: Struct, *, status: int = 200) -> HttpResponse:
+def respond(request: Request | LeanCall, answer: Struct, *, status: int = 200) -> HttpResponse:
     """Return `answer` in the spelling that was asked for."""
     if isinstance(request.accepted_renderer, CamelCaseRenderer):
         content = request.accepted_renderer.render(msgspec.to_builtins(answer))

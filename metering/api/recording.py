@@ -9,6 +9,7 @@ from datetime import datetime
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import FieldError, ValidationFailed
 from metering.queries.meters import MeterNotFound
+from metering.services.group_commit import TOGETHER
 from metering.services.ingest import NewUsageEvent, RecordedUsage, find_event_errors, record_usage_events
 
 
@@ -39,7 +40,8 @@ def record_events(
     actor: Actor,
 ) -> list[RecordedUsage]:
     """
-    Record all events, or none when anything is wrong, and name everything that is.
+    Record all events, or none when anything is wrong, and name everything that is. A single one shares its transaction
+    with what other threads record at the moment.
 
     `findings` point to `/events/<index>/<field>` and say what is wrong already; such events may be None. `root` is
     where the list stands in the body (`/events`, or nothing for a bare list), None when the body is the event.
@@ -47,6 +49,9 @@ def record_events(
     :raises MeterNotFound: when nothing else is wrong than meters that do not exist.
     """
     try:
+        if not findings and root is None:
+            [event] = events
+            return [TOGETHER.record(event=event, at=at, actor=actor)] if event is not None else []
         if not findings:
             return record_usage_events(events=[event for event in events if event is not None], at=at, actor=actor)
         places = [index for index, event in enumerate(events) if event is not None]

@@ -9,7 +9,7 @@ from metering.api.views.realtime import RealtimeCostViewSet
 from metering.api.views.rejected_usage import RejectedUsageViewSet
 from metering.api.views.reservations import QuotaReservationViewSet
 from metering.api.views.status import StatusViewSet
-from metering.api.views.tenant_usage import TenantUsageViewSet
+from metering.api.views.tenant_usage import TenantUsageViewSet, record_batch, record_one
 from metering.api.views.usage_charges import UsageChargeView
 from metering.api.views.usage_exports import UsageExportView
 from metering.api.views.usage_feed import UsageFeedViewSet
@@ -28,8 +28,8 @@ urlpatterns = [
     path(f"{REALTIME}/current", RealtimeCostViewSet.as_view({"get": "current"})),
     path(f"{REALTIME}/by-resource", RealtimeCostViewSet.as_view({"get": "by_resource"})),
     path(f"{REALTIME}/timeline", RealtimeCostViewSet.as_view({"get": "timeline"})),
-    path(TENANT, TenantUsageViewSet.as_view({"get": "list", "post": "create"})),
-    path(f"{TENANT}/batch", TenantUsageViewSet.as_view({"post": "batch"})),
+    path(TENANT, lean_view(TenantUsageViewSet.as_view({"get": "list", "post": "create"}), post=record_one)),
+    path(f"{TENANT}/batch", lean_view(TenantUsageViewSet.as_view({"post": "batch"}), post=record_batch)),
     path(f"{TENANT}/summary", TenantUsageViewSet.as_view({"get": "summary"})),
     path("api/v1/billing/status", StatusViewSet.as_view({"get": "own"})),
     path("api/internal/billing/accounts/<path:account_id>/status", StatusViewSet.as_view({"get": "of_account"})),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from django.http import HttpResponse
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,6 +15,7 @@ from accounts.models import Account, CostCenter
 from accounts.queries.access import resolve_account
 from accounts.queries.cost_centers import load_named_centers
 from billing_site.api.dialect import CAMEL_MEDIA_TYPE
+from billing_site.api.lean import LeanCall, TakeLongWay
 from billing_site.api.params import query_serializer
 from billing_site.api.permissions import BOTH_READ, internal
 from billing_site.api.views import BillingViewSet
@@ -80,6 +82,29 @@ _BATCH: Final = PolymorphicProxySerializer(
     resource_type_field_name=None,
     many=False,
 )
+
+
+def record_one(call: LeanCall, account_id: str) -> HttpResponse:
+    """Record the one event of a plain request. :raises TakeLongWay: whenever it cannot; the view keeps the refusal."""
+    recorded = _record_plainly(call, account_id, READER.read_one)
+    return respond(call, render_recorded(recorded)[0], status=201 if recorded[0].created else 200)
+
+
+def record_batch(call: LeanCall, account_id: str) -> HttpResponse:
+    """Record the events of a plain request. :raises TakeLongWay: whenever it cannot; the view keeps the refusal."""
+    return respond_to_batch(call, _record_plainly(call, account_id, READER.read_batch), render_batch)
+
+
+def _record_plainly(
+    call: LeanCall, account_id: str, read: Callable[[object], ReadEvents[UsageEventInput]]
+) -> list[RecordedUsage]:
+    try:
+        if not is_cloud_event(call.data, call.request.META):
+            account = resolve_account(call.principal, account_id, write=True)
+            return _record(read(call.data), account, call.actor)
+    except (DomainError, APIException) as error:
+        raise TakeLongWay from error
+    raise TakeLongWay
 
 
 class TenantUsageViewSet(KeepsRefusals, BillingViewSet):
