@@ -25,13 +25,16 @@ from accounts.services.credit_burning import renew_grants
 from accounts.services.credit_grants import expire_grants
 from accounts.services.deposits import expire_deposits
 from billing_site.kernel import clock
+from billing_site.kernel.money import format_decimal
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
 from invoicing.rehearsal.world import Refused, World
+from invoicing.services.cost_alerts import evaluate_cost_alerts
 from invoicing.services.incomplete import cancel_unpaid_starts
 from invoicing.services.pauses import resume_due
 from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run
 from invoicing.services.schedule_steps import advance_schedule
+from metering.models import CostAlert
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +191,26 @@ def _ring_deadline(world: World) -> list[str]:
     return [f"starts canceled, not paid in time: {cancel_unpaid_starts(at=world.now, actor=world.actor)}"]
 
 
+def _find_next_period(world: World, after: datetime, until: datetime) -> datetime | None:
+    """Return when the next alert that has had its say is armed again."""
+    silent = CostAlert.objects.filter(
+        account_id__in=world.account_ids, deleted_at__isnull=True, silent_until__gt=after, silent_until__lte=until
+    )
+    return silent.order_by("silent_until").values_list("silent_until", flat=True).first()
+
+
+def look_at_alerts(world: World) -> list[str]:
+    """Do what follows a change of costs: fire the alerts that are reached, and return what fired."""
+    fired = evaluate_cost_alerts(account_ids=world.account_ids, at=world.now, actor=world.actor)
+    return [
+        f"alert {world.name_alert(firing.alert_id) or firing.alert} fired at"
+        f" {format_decimal(firing.value, firing.currency)} {firing.currency.upper()}"
+        for firing in fired
+    ]
+
+
 # In this order at the same instant: money that ends at an instant is gone when the bill of that instant is made, and a
-# phase that begins with a period is the one whose price opens it.
+# phase that begins with a period is the one whose price opens it. Alerts see what all of that has come to.
 SCHEDULES: Final[tuple[Schedule, ...]] = (
     Schedule("deposits", _find_next_expiry, _ring_expiry),
     Schedule("credit", _find_next_credit, _ring_credit),
@@ -197,4 +218,5 @@ SCHEDULES: Final[tuple[Schedule, ...]] = (
     Schedule("unpaid starts", _find_next_deadline, _ring_deadline),
     Schedule("subscription schedules", _find_next_step, _ring_steps),
     Schedule("billing cycle", _find_next_boundary, _ring_cycle),
+    Schedule("cost alerts", _find_next_period, look_at_alerts),
 )

@@ -19,6 +19,7 @@ from catalog.pricing.terms import to_text
 from invoicing.models import Invoice, InvoiceLine
 from invoicing.rehearsal.expected import Entry
 from invoicing.rehearsal.world import World
+from metering.models import AlertScope, CostAlertFiring
 
 Document = Mapping[str, Any]
 
@@ -183,6 +184,27 @@ def list_payment_methods(world: World) -> list[Document]:
         }
         for row in rows
     ]
+
+
+def list_alerts(world: World) -> list[Document]:
+    """Return what alerts have fired, in order; days and months that are UTC's are shown so."""
+    rows = CostAlertFiring.objects.filter(alert__account_id__in=world.account_ids).select_related("alert__account")
+    return [_describe_firing(world, row) for row in rows.order_by("fired_at", "id")]
+
+
+def _describe_firing(world: World, firing: CostAlertFiring) -> Document:
+    alert = firing.alert
+    zone = alert.account.zone if alert.scope == AlertScope.PERIOD else ZoneInfo("UTC")
+    return {
+        "alert": world.name_alert(alert.pk) or None,
+        "account": world.name_account(alert.account_id),
+        "type": "spend" if alert.is_spend_alert else alert.threshold_type,
+        "date": show_day(firing.fired_at, zone),
+        "currency": firing.currency,
+        "value": format_decimal(firing.value, firing.currency),
+        "threshold": format_decimal(firing.threshold, firing.currency),
+        "period": show_period(Period(firing.period_start, firing.period_end), zone),
+    }
 
 
 def list_event_types(world: World) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from invoicing.rehearsal.documents import (
     describe_invoice,
+    list_alerts,
     list_balances,
     list_event_types,
     list_grants,
@@ -73,6 +74,8 @@ def _compare_section(world: World, name: str, entries: Sequence[Entry], exact: b
             actuals = list_grants(world)
         case "payment_methods":
             actuals = list_payment_methods(world)
+        case "alerts":
+            actuals = list_alerts(world)
         case _:
             actuals = list_balances(world, entries)
     kinds = SECTIONS[name]
@@ -88,6 +91,9 @@ def describe_document(document: Mapping[str, Any]) -> str:
     if "remaining" in document:
         left = f"{document['remaining']} of {document['amount']} {document['currency'].upper()}"
         return " ".join(filter(None, (document["account"], document["name"] or document["tags"], left)))
+    if "threshold" in document:
+        came_to = f"{document['value']} {document['currency'].upper()}"
+        return " ".join(filter(None, (document["account"], document["alert"], document["type"], came_to)))
     if "method" in document:
         return " ".join(filter(None, (document["account"], document["method"], document["name"])))
     if "status" in document:

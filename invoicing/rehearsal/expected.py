@@ -95,17 +95,28 @@ PAYMENT_METHOD: Final[Mapping[str, Kind]] = {
     "status": "text",
     "default": "flag",
 }
+ALERT: Final[Mapping[str, Kind]] = {
+    "alert": "text",
+    "account": "text",
+    "type": "text",
+    "date": "day",
+    "currency": "text",
+    "value": "number",
+    "threshold": "number",
+    "period": "period",
+}
 SECTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "invoices": INVOICE,
     "balances": BALANCE,
     "grants": GRANT,
     "subscriptions": SUBSCRIPTION,
     "payment_methods": PAYMENT_METHOD,
+    "alerts": ALERT,
 }
 NOT_YET: Final = ("credit_notes", "refunds", "quotas")
 # What says which document is meant, rather than what it is like: pairing looks at these first.
 IDENTITY: Final = frozenset(
-    {"account", "subscription", "method", "number", "type", "plan", "meter", "name", "tag", "tags"}
+    {"account", "alert", "subscription", "method", "number", "type", "plan", "meter", "name", "tag", "tags"}
 )
 HINTS: Final[Mapping[Kind, str]] = {
     "text": "a word",

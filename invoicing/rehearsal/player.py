@@ -158,7 +158,8 @@ class _Player:
                 clockwork.advance(self.world, step.at, stop=lambda remarks: self._stop(done, remarks))
                 check_promises()
             with transaction.atomic(), clock.travel(self.world.now):
-                done.remarks = tuple(step.action.play(self.world)) if step.action is not None else ()
+                if step.action is not None:
+                    done.remarks = (*step.action.play(self.world), *clockwork.look_at_alerts(self.world))
                 check_promises()
         except DomainError as error:
             done.refusal = Refusal(error.code, explain_refusal(error).removeprefix(f"{error.code}: "))

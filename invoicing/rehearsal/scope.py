@@ -19,6 +19,7 @@ class Scope:
         self.folder = folder
         self.subscriptions: dict[str, str] = {}
         self.payment_methods: set[str] = set()
+        self.alerts: set[str] = set()
 
     def read_account(self, fields: Fields, *, required: bool = True) -> str:
         """Read `account`: the id of an account of the story."""
@@ -82,5 +83,22 @@ class Scope:
                 f"no earlier step attaches a payment method `{name}` (with `as: {name}`)"
                 f"{suggest(name, self.payment_methods)}",
             )
+            return ""
+        return name
+
+    def name_alert(self, fields: Fields) -> str:
+        """Read `as`: how later steps call the alert that this one asks for."""
+        name = fields.text("as")
+        if name in self.alerts:
+            fields.report("as", f"another step asks for an alert `{name}` already")
+        if name:
+            self.alerts.add(name)
+        return name
+
+    def read_alert(self, fields: Fields, key: str) -> str:
+        """Read the name that an earlier step gave to an alert; empty when the key is absent."""
+        name = fields.text(key)
+        if name and name not in self.alerts:
+            fields.report(key, f"no earlier step asks for an alert `{name}`{suggest(name, self.alerts)}")
             return ""
         return name

@@ -62,6 +62,7 @@ class World:
         self.subscriptions: dict[str, uuid.UUID] = {}
         self.schedules: dict[str, uuid.UUID] = {}
         self.payment_methods: dict[str, uuid.UUID] = {}
+        self.alerts: dict[str, uuid.UUID] = {}
         self._clock_id: uuid.UUID | None = None
 
     def set_up(self) -> None:
@@ -137,6 +138,20 @@ class World:
         if name not in self.payment_methods:
             raise StepRefused(f"There is no payment method `{name}`: the step that was to attach it was refused.")
         return self.payment_methods[name]
+
+    def get_alert(self, name: str) -> uuid.UUID:
+        """
+        Return the key of the alert that a step called `name`.
+
+        :raises StepRefused: when that step was refused.
+        """
+        if name not in self.alerts:
+            raise StepRefused(f"There is no alert `{name}`: the step that was to ask for it was refused.")
+        return self.alerts[name]
+
+    def name_alert(self, alert_id: uuid.UUID) -> str:
+        """Return what the story calls an alert, or nothing."""
+        return next((name for name, pk in self.alerts.items() if pk == alert_id), "")
 
     def name_payment_method(self, method_id: uuid.UUID) -> str:
         """Return what the story calls a payment method, or nothing."""

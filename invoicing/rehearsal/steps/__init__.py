@@ -13,6 +13,7 @@ from typing import Final
 
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.scope import Scope
+from invoicing.rehearsal.steps.alerts import AlertStep
 from invoicing.rehearsal.steps.cancellations import Cancel, Reactivate
 from invoicing.rehearsal.steps.catalogs import PublishCatalog
 from invoicing.rehearsal.steps.changes import Change
@@ -38,6 +39,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "change_item": ChangeParts.read_change,
     "remove_item": ChangeParts.read_remove,
     "adjust_balance": AdjustBalance.read,
+    "alert": AlertStep.read,
     "cancel": Cancel.read,
     "change_plan": Change.read_plan,
     "change_quantity": Change.read_quantity,

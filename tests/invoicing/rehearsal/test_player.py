@@ -113,7 +113,7 @@ class TestNothingStays:
         account = Account.objects.get()
         assert (account.org_id, account.external_id) == (played.org_id, f"{played.org_id}/acme")
         assert [invoice.total for invoice in Invoice.objects.order_by("id")] == [2500, 2540]
-        assert set(sent_jobs.names) == {"invoicing.store_invoice_documents"}
+        assert set(sent_jobs.names) == {"invoicing.store_invoice_documents", "metering.evaluate_alerts"}
         # a second run of the same story meets nothing of the first
         assert play(path, STORY + EXPECT, keep=True).holds
 
