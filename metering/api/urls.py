@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from billing_site.api.lean import lean_view
 from metering.api.views.cost_alerts import CostAlertViewSet, SpendAlertViewSet
 from metering.api.views.meter_events import MeterEventViewSet
 from metering.api.views.quotas import QuotaViewSet
