@@ -4,6 +4,7 @@ from django.urls import path
 
 from billing_site.api.lean import lean_view
 from metering.api.views.cost_alerts import CostAlertViewSet, SpendAlertViewSet
+from metering.api.views.dns import DnsUsageViewSet
 from metering.api.views.meter_events import MeterEventViewSet
 from metering.api.views.quotas import QuotaViewSet
 from metering.api.views.realtime import RealtimeCostViewSet
@@ -35,6 +36,8 @@ urlpatterns = [
     path("api/v1/billing/status", StatusViewSet.as_view({"get": "own"})),
     path("api/internal/billing/accounts/<path:account_id>/status", StatusViewSet.as_view({"get": "of_account"})),
     path("api/internal/billing/rejected-usage", RejectedUsageViewSet.as_view({"get": "list"})),
+    path("api/v1/dns/usage", DnsUsageViewSet.as_view({"post": "create"})),
+    path("api/v1/dns/usage/summary", DnsUsageViewSet.as_view({"get": "summary"})),
     path(RESERVATIONS, QuotaReservationViewSet.as_view({"post": "create"})),
     path(f"{RESERVATIONS}/<str:reservation_id>", QuotaReservationViewSet.as_view({"get": "retrieve"})),
     path(f"{RESERVATIONS}/<str:reservation_id>/commit", QuotaReservationViewSet.as_view({"post": "commit"})),
