@@ -196,7 +196,7 @@ def render_tree(account: Account) -> SafeString | str:
     """
     Return the account's cost centers with what they cost in the running month, each below its parent, as a table.
 
-    At most the first 200. Costs are those of the allocation report: rolled up, before discounts and tax.
+    At most the first 200. Costs are those of the allocation report: rolled up, after discounts, before tax.
     """
     if not CostCenter.objects.filter(account_id=account.pk).exists():
         return NOTHING

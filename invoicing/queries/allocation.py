@@ -2,7 +2,8 @@
 What each cost center of an account costs in a period: its usage, as the engine that bills rated it.
 
 Billed periods come from the lines of their invoices, periods that are not billed yet from the same draft that billing
-would make. Costs are before discounts, tax and credit. Source: contract chapter Cost centers; policies, rule 3.
+would make. Costs are after discounts, before tax and credit: of the running period they sum to the cost so far.
+Source: contract chapter Cost centers; policies, rule 3; ADR 0033.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from billing_site.kernel.money import allocate
 from billing_site.kernel.periods import Period, add_months, local_date, local_midnight
 from catalog.models import Meter
 from invoicing.models import InvoiceLine, InvoiceLineSplit, InvoiceStatus, LineType
-from invoicing.queries.previews import preview_running
+from invoicing.queries.running import list_open
 from metering.queries.periods import (
     choose_period,
     get_calendar_month,
@@ -77,7 +78,11 @@ class CostAllocation:
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """One billed or previewed cost. Without a meter it is a fee: owed by nobody in particular, as its period begins."""
+    """
+    One billed or previewed cost, `amount` after discounts.
+
+    Without a meter it is a fee: owed by nobody in particular, as its period begins.
+    """
 
     amount: int
     period: Period
@@ -180,14 +185,16 @@ def _list_billed(account: Account, period: Period) -> Iterator[_Cost]:
     ).exclude(invoice__status=InvoiceStatus.VOID)
     for line in lines.select_related("meter").prefetch_related("splits").order_by("id"):
         is_usage = line.type == LineType.USAGE
-        yield _Cost(line.amount, line.period, line.meter if is_usage else None, tuple(line.splits.all()))
+        net = line.amount - line.discount
+        yield _Cost(net, line.period, line.meter if is_usage else None, tuple(line.splits.all()))
 
 
 def _list_unbilled(account: Account, at: datetime) -> Iterator[_Cost]:
-    for running in preview_running(account=account, as_of=at):
-        line = running.line
-        if running.currency == account.currency:
-            yield _Cost(line.amount, line.period, running.meter if line.type == "usage" else None)
+    for subscription in list_open(accounts=[account], at=at):
+        for found in subscription.lines:
+            line = found.line
+            if found.currency == account.currency:
+                yield _Cost(line.net, line.period, found.meter if line.type == "usage" else None)
 
 
 # ---- who pays -------------------------------------------------------------------------------------------------------
@@ -215,8 +222,13 @@ def _add_usage(
     if cost.meter is None:
         return
     if not stretches:
-        for split in cost.splits:
-            found.add(split.cost_center_id, cost.meter, split.quantity, split.amount)
+        amounts = [split.amount for split in cost.splits]
+        if sum(amounts) != cost.amount:
+            # What is left of the line after its discount is shared out as all of it was.
+            quantities = [split.quantity for split in cost.splits]
+            amounts = allocate(cost.amount, quantities if any(quantities) else amounts)
+        for split, amount in zip(cost.splits, amounts, strict=True):
+            found.add(split.cost_center_id, cost.meter, split.quantity, amount)
         return
     weights = [sum((group.quantity for group in groups), ZERO) for groups in stretches]
     if not any(weights):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,14 +13,16 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
 from accounts.services.cost_centers import update_cost_center
+from accounts.services.discounts import give_discount
 from billing_site.kernel.errors import PeriodNotValid
 from billing_site.kernel.periods import Period
 from invoicing.models import Invoice
 from invoicing.queries.allocation import CostAllocation, allocate_costs, choose_allocation_period
+from invoicing.queries.realtime import get_realtime_cost
 from invoicing.services.invoices import void_invoice
 from metering.services.ingest import NewUsageEvent, record_usage_events
 from tests.factories.cost_centers import make_branch, make_cost_center
-from tests.support import world
+from tests.support import costs, world
 from tests.support.prices import NOON, publish_prices
 
 pytestmark = pytest.mark.django_db
@@ -187,6 +190,44 @@ class TestAllocateCosts:
             counts.append(len(asked))
         assert counts[0] >= counts[1]
         assert counts[1] <= 22
+
+
+class TestEqualsTheCostSoFar:
+    @pytest.mark.parametrize("seed", range(6))
+    @pytest.mark.parametrize("is_split", [False, True])
+    def test_of_the_running_period_before_and_after_it_is_billed(self, seed: int, is_split: bool) -> None:
+        costs.publish_plans()
+        account = world.open_account()
+        Account.objects.update(split_by_cost_center=is_split)
+        for code in ("ops", "dev", "lab"):
+            make_cost_center(account, code)
+        rng = random.Random(seed)
+        subscriptions = [world.subscribe(account, plan) for plan in rng.sample([*costs.PRICES], 5)]
+        for subscription in subscriptions[:3]:
+            percent = Decimal(rng.choice(["12.5", "33.3", "100"]))
+            give_discount(subscription_id=subscription.pk, percent_off=percent, at=NOON, actor=world.TESTER)
+        costs.use_randomly(account, NOVEMBER, events=150, seed=seed, centers=("ops", "dev", "lab", ""))
+        at = world.DECEMBER - timedelta(seconds=1)
+        now = get_realtime_cost(account=account, at=at)
+        before = allocate(account, at=at)
+        assert before.total == now.running.total > 0
+        world.run_cycle(as_of=world.DECEMBER)
+        after = allocate(account, at=world.DECEMBER)
+        later = get_realtime_cost(account=account, at=datetime(2024, 1, 1, tzinfo=UTC) - timedelta(microseconds=1))
+        assert (after.total, direct(after)) == (before.total, direct(before))
+        assert later.previous_total == after.total
+
+    def test_takes_the_discount_of_a_line_off_its_parts(self) -> None:
+        account = open_with(CALLS)
+        for code in ("ops", "dev"):
+            make_cost_center(account, code)
+        Account.objects.update(split_by_cost_center=True)
+        use(account, (300, "ops"), (600, "dev"))
+        subscription = account.subscriptions.get()
+        give_discount(subscription_id=subscription.pk, percent_off=Decimal(25), at=NOON, actor=world.TESTER)
+        world.run_cycle(as_of=world.DECEMBER)
+        # 900 x 3.333… = 3000 less 750: 2250, a third of it 750.
+        assert direct(allocate(account, at=world.DECEMBER)) == {"ops": 750, "dev": 1500}
 
 
 class TestChooseAllocationPeriod:

@@ -133,8 +133,8 @@ class CostCenterViewSet(BillingViewSet):
         """
         Cost per cost center over a period.
 
-        Usage counts when it happened, as billing rates it, before discounts and tax; fees and what names no center are
-        unallocated. The period defaults to the running billing period, else the calendar month.
+        Usage counts when it happened, as billing rates it, after discounts and before tax; fees and what names no
+        center are unallocated. The period defaults to the running billing period, else the calendar month.
         """
         account = resolve_account(self.principal, account_id)
         query = query_serializer(AllocationQuery, request)
