@@ -265,6 +265,8 @@ BILLING_TRIAL_PERIOD_DAYS = env.int("BILLING_TRIAL_PERIOD_DAYS", default=0)
 # ---- usage ----------------------------------------------------------------------------------------------------------
 # How long a key of an event is known: a repeat within these days counts once, whatever time it claims to be from.
 BILLING_USAGE_LOOKBACK_DAYS = env.int("BILLING_USAGE_LOOKBACK_DAYS", default=35)
+# Single events of parallel requests to one process share a transaction.
+BILLING_USAGE_GROUP_COMMIT = env.bool("BILLING_USAGE_GROUP_COMMIT", default=True)
 # How the tables of events and keys are kept; docs/usage-storage.md.
 BILLING_USAGE_DAYS_AHEAD = env.int("BILLING_USAGE_DAYS_AHEAD", default=7)
 BILLING_USAGE_KEYS_PER_GENERATION = env.int("BILLING_USAGE_KEYS_PER_GENERATION", default=2_000_000)

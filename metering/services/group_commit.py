@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from django.conf import settings
 from django.db import connection
 
 from billing_site.kernel.actors import Actor
@@ -48,9 +49,10 @@ class GroupCommit:
         """
         Record one event like `record_usage_events`, together with what other threads record at the moment.
 
-        Inside a transaction it is recorded there, alone. :raises DomainError: as that function does.
+        Inside a transaction it is recorded there, alone; so it is where the setting says so.
+        :raises DomainError: as that function does.
         """
-        if connection.in_atomic_block:
+        if connection.in_atomic_block or not settings.BILLING_USAGE_GROUP_COMMIT:
             return _record_alone(event, at, actor)
         mine = _Waiting(event, at, actor)
         with self._lock:
