@@ -1,6 +1,7 @@
 """Admin pages of usage."""
 
 from metering.admin.cost_alert import CostAlertAdmin
+from metering.admin.quota_alert import QuotaAlertAdmin
 from metering.admin.rejected_usage import RejectedUsageAdmin
 from metering.admin.usage_event import UsageEventAdmin
 from metering.admin.usage_export import UsageExportAdmin, UsageExportSurplusAdmin
@@ -9,6 +10,7 @@ from metering.admin.usage_import import UsageImportAdmin
 
 __all__ = [
     "CostAlertAdmin",
+    "QuotaAlertAdmin",
     "RejectedUsageAdmin",
     "UsageEventAdmin",
     "UsageExportAdmin",

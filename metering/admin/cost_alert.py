@@ -5,12 +5,12 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_site.backoffice.actions import Call, service_action
 from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
+from billing_site.backoffice.admin.notices import render_notices
 from billing_site.backoffice.display import (
     NOTHING,
     badge,
@@ -19,17 +19,14 @@ from billing_site.backoffice.display import (
     format_quantity,
     instant,
     link_display,
-    link_to,
     money_display,
     timestamp_display,
 )
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
-from billing_site.platform.models import Notice
 from metering.models import AlertScope, CostAlert, CostAlertFiring, ThresholdType
 from metering.services.cost_alerts import dismiss_cost_alert
 
-_SHOWN_NOTICES = 20
 _TONES = {"armed": "info", "triggered": "warning", "dismissed": "neutral"}
 _ZONE = "alert.account.timezone"
 
@@ -168,28 +165,7 @@ class CostAlertAdmin(BackOfficeAdmin):
 
     @admin.display(description="Mail and chat")
     def messages_out(self, alert: CostAlert) -> SafeString | str:
-        """What was sent about the alert, and what could not be."""
-        notices = list(Notice.objects.filter(about=alert.public_id).order_by("-id")[:_SHOWN_NOTICES])
-        if not notices:
-            return NOTHING
-        rows = format_html_join(
-            "",
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            (
-                (
-                    link_to(notice, notice.recipient or notice.get_channel_display()),
-                    badge(notice.status, {"sent": "good", "failed": "bad"}.get(notice.status, "info")),
-                    instant(notice.sent_at, alert.account.timezone),
-                    notice.error or NOTHING,
-                )
-                for notice in notices
-            ),
-        )
-        return format_html(
-            '<div class="ch-scroll"><table class="ch-table"><thead><tr><th>To</th><th>State</th>'
-            "<th>Sent</th><th>Why not</th></tr></thead><tbody>{}</tbody></table></div>",
-            rows,
-        )
+        return render_notices(alert.public_id, zone=alert.account.timezone)
 
     @service_action(
         description="Dismiss",

@@ -3,10 +3,48 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from billing_site.backoffice.admin.base import BackOfficeAdmin
-from billing_site.backoffice.display import NOTHING, link_to_id, status_badge, timestamp_display
+from billing_site.backoffice.display import (
+    NOTHING,
+    badge,
+    instant,
+    link_to,
+    link_to_id,
+    status_badge,
+    timestamp_display,
+)
 from billing_site.platform.models import Notice, NoticeStatus
+
+_SHOWN = 20
+_TONES = {NoticeStatus.SENT.value: "good", NoticeStatus.FAILED.value: "bad", NoticeStatus.PENDING.value: "info"}
+
+
+def render_notices(about: str, *, zone: str | None = None) -> SafeString | str:
+    """Return the newest messages about the object with this public id: to whom, what became of each, and why not."""
+    notices = list(Notice.objects.filter(about=about).order_by("-id")[:_SHOWN])
+    if not notices:
+        return NOTHING
+    rows = format_html_join(
+        "",
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        (
+            (
+                link_to(notice, notice.recipient or notice.get_channel_display()),
+                badge(notice.status, _TONES[notice.status]),
+                instant(notice.sent_at, zone),
+                notice.error or NOTHING,
+            )
+            for notice in notices
+        ),
+    )
+    return format_html(
+        '<div class="ch-scroll"><table class="ch-table"><thead><tr><th>To</th><th>State</th>'
+        "<th>Sent</th><th>Why not</th></tr></thead><tbody>{}</tbody></table></div>",
+        rows,
+    )
 
 
 @admin.register(Notice)
@@ -40,7 +78,7 @@ class NoticeAdmin(BackOfficeAdmin):
         ),
     )
     readonly_fields = ("state", "about_link", "written", "sent", "next_attempt", "public_id")
-    state = status_badge(tones={NoticeStatus.SENT: "good"}, description="State")
+    state = status_badge(tones=_TONES, description="State")
     written = timestamp_display("created_at", description="Written")
     sent = timestamp_display("sent_at", description="Sent")
     next_attempt = timestamp_display("due_at", description="Next attempt")
