@@ -6,7 +6,7 @@ from metering.tasks.quotas import expire_quota_reservations
 from metering.tasks.rejected_usage import purge_rejected_usage
 from metering.tasks.usage_feed import plan_usage_exports, purge_usage_feed, send_usage_exports
 from metering.tasks.usage_imports import sweep_usage_imports, work_usage_import
-from metering.tasks.usage_storage import keep_usage_keys, keep_usage_partitions, purge_usage_minutes
+from metering.tasks.usage_storage import keep_usage_keys, keep_usage_partitions, prove_usage, purge_usage_minutes
 
 __all__ = [
     "evaluate_alerts",
@@ -14,6 +14,7 @@ __all__ = [
     "keep_usage_keys",
     "keep_usage_partitions",
     "plan_usage_exports",
+    "prove_usage",
     "purge_charge_clients",
     "purge_rejected_usage",
     "purge_usage_feed",

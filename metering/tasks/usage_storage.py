@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing_site.kernel import clock
-from metering.services import usage_partitions
+from metering.services import usage_partitions, usage_proof
 
 
 @shared_task(name="metering.keep_usage_partitions")
@@ -24,3 +24,9 @@ def keep_usage_keys() -> str:
 def purge_usage_minutes() -> int:
     """Delete counters of minutes that are no news any more; answers how many rows there were."""
     return usage_partitions.purge_minutes(at=clock.now())
+
+
+@shared_task(name="metering.prove_usage")
+def prove_usage() -> int:
+    """Prove the usage of the last days; answers how many differences there are."""
+    return usage_proof.check_usage(at=clock.now()).count
