@@ -57,7 +57,7 @@ def count_event(
     if row.account is None:
         if not row.account_reference:
             return _refuse("account_required", "It names no account.")
-        return _refuse("account_unknown", f"There is no account {row.account_reference!r}.")
+        return _refuse("account_unknown", "The account is not known here.")
     book = load_meters(org_ids=[row.account.org_id], references=[rule.meter_event_name for rule in matching])
     usage: list[NewUsageEvent] = []
     refusals: list[tuple[str, str]] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max, QuerySet
 
@@ -23,8 +24,6 @@ from metering.rating.export_rules import ExportRule
 from metering.services.feed_counting import Counted, count_event
 from metering.services.ingest import MAX_AHEAD
 
-KEPT_AFTER_COLLECTION: Final = timedelta(days=35)
-"""How long a collected event is remembered, without its data, so that a repeat of it is recognised."""
 READINGS_KEPT: Final = timedelta(days=7)
 _LOCK: Final = "usage-feed"
 _EVENT_ONCE: Final = "usage_feed_events_event_once"
@@ -142,9 +141,14 @@ def delete_page(*, caller: str, org_id: str | None, before: datetime, page: int,
 
 
 def purge_collected(*, at: datetime) -> int:
-    """Forget what was collected so long ago that no repeat is expected, and old readings; answers how many events."""
+    """
+    Forget what was collected longer ago than a repeat is recognised, and old readings; answers how many events.
+
+    That is `BILLING_USAGE_LOOKBACK_DAYS`, as for usage itself.
+    """
+    remembered = timedelta(days=settings.BILLING_USAGE_LOOKBACK_DAYS)
     UsageFeedReading.objects.filter(read_at__lt=at - READINGS_KEPT).delete()
-    old = UsageFeedEvent.objects.filter(collected_at__isnull=False, recorded_at__lt=at - KEPT_AFTER_COLLECTION)
+    old = UsageFeedEvent.objects.filter(collected_at__isnull=False, recorded_at__lt=at - remembered)
     deleted: int = old.delete()[0]
     return deleted
 

@@ -20,7 +20,7 @@ from invoicing.services.usage_exports import export_usage, send_due_exports
 from metering.models import UsageExport, UsageExportCursor, UsageExportSurplus
 from metering.services.export_planning import open_cursors, plan_due_accounts
 from metering.services.usage_exports import NewUsageExport, retry_export
-from metering.stores import sum_buckets
+from metering.stores import find_events, insert_voiding, make_voiding, sum_buckets
 from tests.support import world
 from tests.support.meter_provider import MeterProvider
 from tests.support.world import TESTER
@@ -76,6 +76,14 @@ def work(provider: MeterProvider, *, at: datetime) -> None:
 
 def send(provider: MeterProvider, *, at: datetime) -> int:
     return send_due_exports(at=at, limit=1000, find_gateway=lambda _export: provider)
+
+
+def take_back(account: Account, key: str, *, at: datetime) -> None:
+    """Void an event of the input tokens."""
+    meter = Meter.objects.get(event_name="input_tokens")
+    [event] = find_events([(account.pk, meter.pk, key)]).values()
+    voiding = make_voiding(event, declared=meter.dimensions, recorded_at=at)
+    assert insert_voiding(voiding, aggregation=meter.aggregation, at=at)
 
 
 def sum_usage(account: Account, until: datetime) -> Decimal:
@@ -162,19 +170,29 @@ class TestTotals:
 
     def test_names_what_was_told_too_much_and_nets_it_with_later_usage(self, provider: MeterProvider) -> None:
         account = open_billed_account()
-        use(account, 10, at=after(0.5), key="e1")
+        for key, quantity in (("e1", 10), ("wrong", 2)):
+            use(account, quantity, at=after(0.5), key=key)
         work(provider, at=after(2))
-        UsageExport.objects.update(quantity=12)  # as if two of twelve had been taken back since
+        take_back(account, "wrong-0", at=after(2.5))
         work(provider, at=after(3))
         surplus = UsageExportSurplus.objects.get()
-        assert (surplus.hour, int(surplus.quantity)) == (START, 2)
+        assert (surplus.hour, int(surplus.quantity)) == (START, 2)  # 12 told, 10 used
         use(account, 1, at=after(0.6), key="e2")
         work(provider, at=after(4))
         assert int(UsageExportSurplus.objects.get().quantity) == 1  # 12 told, 11 used
         use(account, 4, at=after(0.7), key="e3")
         work(provider, at=after(5))
         assert not UsageExportSurplus.objects.exists()
-        assert [value for _, _, value in provider.list_told()] == [10, 3]  # 15 used, 12 told
+        assert [value for _, _, value in provider.list_told()] == [12, 3]  # 15 used
+
+    def test_tells_nothing_of_what_was_taken_back_in_time(self, provider: MeterProvider) -> None:
+        account = open_billed_account()
+        for key, quantity in (("e1", 10), ("wrong", 2)):
+            use(account, quantity, at=after(0.5), key=key)
+        take_back(account, "wrong-0", at=after(1))
+        work(provider, at=after(2))
+        assert provider.total == 10
+        assert not UsageExportSurplus.objects.exists()
 
     def test_are_exact_whatever_arrives_when(self, provider: MeterProvider) -> None:
         account = open_billed_account()

@@ -72,7 +72,8 @@ class TestFeed:
             "Counted",
             UNKNOWN,
             "Could not be counted",
-            f"There is no account &#x27;{UNKNOWN}&#x27;",
+            UNKNOWN,
+            "The account is not known here",
         ):
             assert text in listed
         shown = browser.get(reverse("admin:metering_usagefeedevent_change", args=[counted.pk])).content.decode()
@@ -94,7 +95,7 @@ class TestFeed:
         event = tell(account_id=UNKNOWN, event_id="e1", data={"total_tokens": 7.0})
         browser = sign_in("billing")
         url = reverse("admin:metering_usagefeedevent_count_event", args=[event.pk])
-        assert "There is no account" in confirm(browser, url, "the account is there now")
+        assert "The account is not known here" in confirm(browser, url, "the account is there now")
         account = make_account(UNKNOWN)
         assert "was counted" in confirm(browser, url, "the account is there now")
         usage = UsageEvent.objects.get()
