@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,9 +15,13 @@ from accounts.services.cost_centers import create_cost_center
 from billing_site.kernel import clock
 from billing_site.platform.models import Notice
 from billing_site.platform.services.notices import send_notice
+from catalog.services.meters import create_meter
 from invoicing.services.cost_alerts import evaluate_cost_alerts
-from metering.models import CostAlert
+from metering.models import CostAlert, QuotaAlert
+from metering.services.ingest import NewUsageEvent, record_usage_events
+from metering.services.quota_alerts import evaluate_quota_alerts
 from tests.factories.cost_alerts import make_cost_alert, make_spend_alert
+from tests.factories.quotas import make_quota
 from tests.support import world
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -38,6 +43,7 @@ def test_alerts_are_looked_at_and_dismissed(
     assert fired
     for notice in Notice.objects.all():
         send_notice(notice_id=notice.pk, at=at)
+    tell_quotas(accounts, at)
     make_person("support")
     window = open_window(theme=theme)
     window.sign_in("support-person")
@@ -56,3 +62,28 @@ def test_alerts_are_looked_at_and_dismissed(
     window.page.wait_for_selector("text=says nothing until its next period")
     alert.refresh_from_db()
     assert alert.status == "dismissed"
+    window.go(reverse("admin:metering_quotaalert_changelist"))
+    for words in ("Exceeded", "Warning", "mail to ops@example.com"):
+        assert words in window.text()
+    window.take("quota-alerts")
+    window.go(reverse("admin:metering_quotaalert_change", args=[QuotaAlert.objects.latest("id").pk]))
+    assert "the account's own" in window.text()
+
+
+def tell_quotas(accounts: list[Account], at: datetime) -> None:
+    """Have quotas of the accounts near their limit, or reach it."""
+    for account, used in zip(accounts, (85, 93, 120), strict=True):
+        name = f"exports_{used}"
+        create_meter(
+            org_id=account.org_id,
+            name="Exports",
+            event_name=name,
+            unit="exports",
+            at=at,
+            actor=world.TESTER,
+            reason="New",
+        )
+        make_quota(account, name, 100, window="day", alert_recipients=["ops@example.com"])
+        event = NewUsageEvent(account, name, Decimal(used), timestamp=at)
+        record_usage_events(events=[event], at=at, actor=world.TESTER)
+    evaluate_quota_alerts(account_ids=[account.pk for account in accounts], at=at)
