@@ -109,6 +109,8 @@ ROLES: Final[dict[str, Role]] = {
             "accounts.suspend_*",
             "accounts.close_*",
             "accounts.advance_*",
+            # What is taken back is owed no more.
+            "metering.correct_*",
             "invoicing.move_*",
             "invoicing.void_*",
             "invoicing.mark_*",

@@ -15,6 +15,7 @@ from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.calculation.facts import InvoiceFacts
 from invoicing.models import Invoice, InvoiceCredit, InvoiceLine
 from metering.queries.measuring import MeasureRequest, measure_usage
+from metering.stores import list_voidings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def verify_invoice(invoice: Invoice, *, check_usage: bool = False) -> Verificati
     Recompute `invoice` from its trace and return every difference.
 
     With `check_usage` the quantities are read again from the usage store; more usage than billed is reported as late
-    usage, less is a difference. An unreadable trace is a difference, not an exception.
+    usage, and so is less where events were taken back since; else less is a difference. An unreadable trace is a
+    difference, not an exception.
     """
     lines = list(InvoiceLine.objects.filter(invoice=invoice).order_by("position").prefetch_related("splits"))
     try:
@@ -121,8 +123,19 @@ def _compare_usage(lines: list[InvoiceLine], draft: Draft) -> tuple[list[Differe
     missing, late = [], []
     for (row, line, _), found in zip(metered, measure_usage([request for *_, request in metered]), strict=True):
         now = found.usage.quantity
-        if now < row.quantity:
+        if now < row.quantity and (corrected := _count_corrected(row, line)):
+            events = "1 event" if corrected == 1 else f"{corrected} events"
+            late.append(f"{line.charge.meter_name}: {row.quantity - now} taken back after the invoice ({events})")
+        elif now < row.quantity:
             missing.append(Difference(f"line {row.position} usage", str(row.quantity), str(now)))
         elif now > row.quantity:
             late.append(f"{line.charge.meter_name}: {now - row.quantity} recorded after the invoice")
     return missing, late
+
+
+def _count_corrected(row: InvoiceLine, line: DraftLine) -> int:
+    """Return how many events of a usage line were taken back since it was made."""
+    since = line.charge.source.last_recorded_at
+    if row.meter_id is None or since is None:
+        return 0
+    return len(list_voidings(account_id=row.invoice.account_id, meter_id=row.meter_id, period=row.period, since=since))

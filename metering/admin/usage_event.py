@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timezone import make_aware
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateTimeFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdownFilter
 
 from accounts.models import Account
+from billing_site.backoffice.actions import error_text
 from billing_site.backoffice.admin import BackOfficeAdmin
 from billing_site.backoffice.display import (
     format_money,
@@ -29,37 +29,28 @@ from billing_site.backoffice.display import (
 )
 from billing_site.backoffice.navigation import NavPage
 from billing_site.kernel import clock
+from billing_site.kernel.errors import AccountRequired
 from catalog.models import Meter
+from invoicing.queries.usage_inspection import inspect_usage
+from metering.admin.correction_actions import CorrectionActions
+from metering.admin.event_filters import (
+    ActorFilter,
+    CorrectionFilter,
+    DimensionFilter,
+    EventTimeFilter,
+    ResourceFilter,
+    read_account_filter,
+)
 from metering.admin.explorer import download_series, show_explorer
+from metering.admin.inspection import build_inspection
 from metering.models import UsageEvent
+from metering.queries.inspecting import MAX_PLACES, find_event_by_id, find_events_by_key
 from metering.queries.usage import UsageSummary, summarize_usage
-
-ACCOUNT_FILTER: Final = "account__id__exact"
-CENTER_FILTER: Final = "cost_center__id__exact"
-
-
-class EventTimeFilter(RangeDateTimeFilter):
-    """A half-open stretch of event time, typed in the site's zone; either end may be left open, and so may the time."""
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
-        start, end = self._read("from"), self._read("to")
-        if start is not None:
-            queryset = queryset.filter(timestamp__gte=start)
-        return queryset.filter(timestamp__lt=end) if end is not None else queryset
-
-    def _read(self, side: str) -> datetime | None:
-        day = self.used_parameters.get(f"{self.parameter_name}_{side}_0") or ""
-        clock_time = self.used_parameters.get(f"{self.parameter_name}_{side}_1") or "00:00:00"
-        try:
-            moment = datetime.fromisoformat(f"{day} {clock_time}")
-        except ValueError:
-            return None
-        return make_aware(moment) if moment.tzinfo is None else moment
 
 
 @admin.register(UsageEvent)
-class UsageEventAdmin(BackOfficeAdmin):
-    """What was recorded, one row per event. Corrections are further events, never edits."""
+class UsageEventAdmin(CorrectionActions, BackOfficeAdmin):
+    """What was recorded, one row per event, and what became of it. Corrections are further events, never edits."""
 
     financial = True
     nav_icon = "monitoring"
@@ -68,6 +59,8 @@ class UsageEventAdmin(BackOfficeAdmin):
     empty_title = "No usage yet"
     empty_text = "Your application sends events to the API, and a CSV file can be imported with the command line."
     list_before_template = "metering/usage_summary.html"
+    change_form_outer_before_template = "metering/inspection.html"
+    actions_detail = ("amend_event", "void_event")
     list_display = ("event_time", "account_link", "meter_link", "counted", "unit", "center_link", "key", "arrived")
     list_display_links = ("event_time",)
     list_filter = (
@@ -75,6 +68,10 @@ class UsageEventAdmin(BackOfficeAdmin):
         ("meter", RelatedDropdownFilter),
         ("cost_center", AutocompleteSelectFilter),
         ("timestamp", EventTimeFilter),
+        DimensionFilter,
+        ResourceFilter,
+        ActorFilter,
+        CorrectionFilter,
     )
     list_filter_submit = True
     list_select_related = ("account", "meter", "cost_center")
@@ -110,6 +107,9 @@ class UsageEventAdmin(BackOfficeAdmin):
     shown_dimensions = json_display("dimensions", description="Dimensions")
     shown_metadata = json_display("metadata", description="Metadata")
 
+    class Media:
+        css = {"all": ("backoffice/usage.css",)}
+
     @admin.display(description="Unit")
     def unit(self, event: UsageEvent) -> str:
         return event.meter.unit
@@ -125,16 +125,53 @@ class UsageEventAdmin(BackOfficeAdmin):
         if not term:
             return queryset, False
         if (key := UsageEvent.parse_id(term)) is not None:
-            return queryset.filter(pk=key), False
+            return _narrow(queryset, [found] if (found := self._find(request, key)) is not None else []), False
         account = Account.parse_id(term)
         if account is None:
             account = Account.objects.filter(external_id__iexact=term).values_list("pk", flat=True).first()
         if account is not None:
             return queryset.filter(account_id=account), False
-        # Keys are indexed below account and meter: naming all of those turns the search into look-ups.
-        return queryset.filter(
-            account_id__in=Account.objects.values("pk"), meter_id__in=Meter.objects.values("pk"), idempotency_key=term
-        ), False
+        accounts = Account.objects.order_by("pk")
+        if (chosen := read_account_filter(request)) is not None:
+            accounts = accounts.filter(pk=chosen)
+        try:
+            events = find_events_by_key(term, accounts=accounts[: MAX_PLACES + 1], meters=list(Meter.objects.all()))
+        except AccountRequired as refusal:
+            messages.warning(request, error_text(refusal))
+            events = []
+        return _narrow(queryset, events), False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> UsageEvent | None:
+        """Return the event without reading all of them: by its key, which tells when it happened."""
+        try:
+            return self._find(request, uuid.UUID(str(object_id)))
+        except ValueError:
+            return None
+
+    def _find(self, request: HttpRequest, key: uuid.UUID) -> UsageEvent | None:
+        known: dict[uuid.UUID, UsageEvent | None] = request.__dict__.setdefault("found_events", {})
+        if key not in known:
+            known[key] = find_event_by_id(key) or self.get_queryset(request).filter(pk=key).first()
+        return known[key]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Put what became of the event above what was recorded."""
+        page = super().changeform_view(request, object_id, form_url, extra_context)
+        context = getattr(page, "context_data", None)
+        if context is not None and isinstance(event := context.get("original"), UsageEvent):
+            found = inspect_usage(event, at=clock.now(event.account))
+            context["inspection"] = build_inspection(found)
+        return page
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[UsageEvent]:
+        rows: QuerySet[UsageEvent] = super().get_queryset(request)
+        return rows.select_related("account__test_clock", "meter", "cost_center")
 
     def get_urls(self) -> list[URLPattern]:
         own = [
@@ -152,7 +189,7 @@ class UsageEventAdmin(BackOfficeAdmin):
         return download_series(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        account_key = _get_account_key(request)
+        account_key = read_account_filter(request)
         account = Account.objects.select_related("test_clock").filter(pk=account_key).first() if account_key else None
         context: dict[str, Any] = {}
         if account is not None and self.has_view_permission(request):
@@ -160,11 +197,13 @@ class UsageEventAdmin(BackOfficeAdmin):
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
 
-def _get_account_key(request: HttpRequest) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(request.GET.get(ACCOUNT_FILTER, ""))
-    except ValueError:
-        return None
+def _narrow(queryset: QuerySet[UsageEvent], events: Sequence[UsageEvent]) -> QuerySet[UsageEvent]:
+    """Return the list of these events, found by what they are indexed by."""
+    return queryset.filter(
+        account_id__in={event.account_id for event in events},
+        timestamp__in={event.timestamp for event in events},
+        pk__in={event.pk for event in events},
+    )
 
 
 def _describe_summary(summary: UsageSummary) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from metering.api.views.usage_charges import UsageChargeView
 from metering.api.views.usage_exports import UsageExportView
 from metering.api.views.usage_feed import UsageFeedViewSet
 from metering.api.views.usage_imports import UsageImportViewSet
+from metering.api.views.usage_records import UsageRecordViewSet
 from metering.api.views.zap import ZapView
 
 TENANT = "api/v1/billing/tenants/<path:account_id>/usage"
 IMPORTS = "api/internal/billing/usage-imports"
 QUOTAS = "api/v1/billing/quotas"
+RECORDS = "api/internal/billing/usage-records"
 RESERVATIONS = "api/internal/billing/quota-reservations"
 REALTIME = "api/v1/billing/realtime-cost/tenants/<path:account_id>"
 
@@ -46,6 +48,10 @@ urlpatterns = [
     path(f"{IMPORTS}/<str:import_id>", UsageImportViewSet.as_view({"get": "retrieve"})),
     path(f"{IMPORTS}/<str:import_id>/cancel", UsageImportViewSet.as_view({"post": "cancel"})),
     path(f"{IMPORTS}/<str:import_id>/errors", UsageImportViewSet.as_view({"get": "errors"})),
+    path(RECORDS, UsageRecordViewSet.as_view({"get": "list"})),
+    path(f"{RECORDS}/<str:event_id>", UsageRecordViewSet.as_view({"get": "retrieve"})),
+    path(f"{RECORDS}/<str:event_id>/void", UsageRecordViewSet.as_view({"post": "void"})),
+    path(f"{RECORDS}/<str:event_id>/amend", UsageRecordViewSet.as_view({"post": "amend"})),
     path(QUOTAS, QuotaViewSet.as_view({"post": "create"})),
     path(f"{QUOTAS}/tenants/<path:account_id>/check", QuotaViewSet.as_view({"get": "check_quotas"})),
     path(f"{QUOTAS}/tenants/<path:account_id>", QuotaViewSet.as_view({"get": "list"})),
