@@ -13,7 +13,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateTime
 
 from accounts.models import Account
 from billing_site.backoffice.admin import BackOfficeAdmin
-from billing_site.backoffice.display import NOTHING, badge, link_display, timestamp_display
+from billing_site.backoffice.display import NOTHING, link_display, timestamp_display
 from metering.models import RejectedUsageRequest
 from metering.queries.rejected_usage import count_unkept
 
@@ -87,7 +87,7 @@ class RejectedUsageAdmin(BackOfficeAdmin):
     def reasons(self, refusal: RejectedUsageRequest) -> SafeString:
         codes = [code for code in refusal.codes if code != "validation_failed"] or refusal.codes
         more = f" +{len(codes) - _LISTED}" if len(codes) > _LISTED else ""
-        badges = format_html_join(" ", "{}", ((badge(code, "bad"),) for code in codes[:_LISTED]))
+        badges = format_html_join(" ", '<span class="ch-badge ch-bad">{}</span>', ((code,) for code in codes[:_LISTED]))
         return format_html("{}{}", badges, more)
 
     @admin.display(description="Events")

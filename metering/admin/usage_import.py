@@ -112,7 +112,7 @@ class UsageImportAdmin(BackOfficeAdmin):
                     ("name", "state"),
                     ("progress", "outcome"),
                     ("counted", "known"),
-                    ("account_link", "check_only"),
+                    ("account_link", "kind"),
                     ("requested", "finished"),
                     ("requested_by", "public_id"),
                     "reason",
@@ -126,7 +126,7 @@ class UsageImportAdmin(BackOfficeAdmin):
     )
     readonly_fields = (
         *("name", "state", "progress", "outcome", "counted", "known", "account_link"),
-        *("requested", "finished", "public_id", "earlier", "wrong_lines", "timeline"),
+        *("kind", "requested", "finished", "public_id", "earlier", "wrong_lines", "timeline"),
     )
     state = status_badge(tones={"succeeded": "good", "running": "info", "pending": "info"})
     account_link = link_display("account", description="Account")
@@ -137,6 +137,10 @@ class UsageImportAdmin(BackOfficeAdmin):
     @admin.display(description="File", ordering="file_name")
     def name(self, usage_import: UsageImport) -> str:
         return usage_import.file_name
+
+    @admin.display(description="Kind")
+    def kind(self, usage_import: UsageImport) -> str:
+        return "Only a check" if usage_import.check_only else "Check, then write"
 
     @admin.display(description="Progress")
     def progress(self, usage_import: UsageImport) -> SafeString:
@@ -184,6 +188,10 @@ class UsageImportAdmin(BackOfficeAdmin):
             return queryset.filter(pk=key), False
         rows, duplicates = super().get_search_results(request, queryset, search_term)
         return rows, duplicates
+
+    def get_inlines(self, request: HttpRequest, obj: UsageImport | None = None) -> Any:
+        """An import without wrong lines has no list of them."""
+        return self.inlines if obj is not None and obj.error_count else ()
 
     def changeform_view(
         self,
