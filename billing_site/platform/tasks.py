@@ -30,6 +30,12 @@ def send_notice(notice_id: str) -> bool:
     return notices.send_notice(notice_id=UUID(notice_id), at=clock.now())
 
 
+@shared_task(name="platform.purge_notices")
+def purge_notices() -> int:
+    """Forget old messages; answers how many there were."""
+    return notices.purge_notices(at=clock.now())
+
+
 @shared_task(name="platform.sweep_notices")
 def sweep_notices() -> int:
     """Send what was left behind or is due again; answers how many messages arrived."""

@@ -91,7 +91,7 @@ class CostAlertAdmin(BackOfficeAdmin):
     financial = True
     nav_title = "Cost alerts"
     nav_icon = "notifications_active"
-    nav_order = 20
+    nav_order = 12
     empty_title = "No alert yet"
     empty_text = "Accounts ask for alerts through the API: about a period, a day, a month, or a share of a budget."
     list_display = ("what", "account_link", "tells_from", "state", "last_fired", "channels")

@@ -32,7 +32,7 @@ class QuotaAlertAdmin(BackOfficeAdmin):
     financial = True
     nav_title = "Quota alerts"
     nav_icon = "notification_important"
-    nav_order = 21
+    nav_order = 13
     empty_title = "No quota is nearly used up"
     empty_text = "A line is written when a quota passes its warning, nears its limit, or reaches it."
     list_display = ("reached", "account_link", "meter_link", "use", "window_shown", "when", "told")

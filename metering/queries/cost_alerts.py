@@ -17,6 +17,7 @@ from accounts.models import Account, CostCenter
 from accounts.queries.access import WRITING_ROLES, require_role, visible_accounts
 from billing_site.kernel.actors import Principal
 from billing_site.kernel.errors import NotFound
+from catalog.pricing.breakdown import to_text
 from metering.models import AlertScope, AlertStatus, CostAlert
 
 
@@ -93,7 +94,7 @@ def describe_alert(alert: CostAlert) -> dict[str, Any]:
         "threshold_type": alert.threshold_type,
         "scope": alert.scope,
         "threshold_amount": alert.threshold_amount,
-        "threshold_percent": alert.threshold_percent,
+        "threshold_percent": None if alert.threshold_percent is None else to_text(alert.threshold_percent),
         "currency": alert.currency,
         "notify_email": alert.notify_email,
         "notify_slack": alert.notify_slack,

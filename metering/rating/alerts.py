@@ -14,6 +14,7 @@ from math import ceil, floor
 from typing import Any, Final
 
 from billing_site.kernel.money import EXACT, round_to_minor
+from catalog.pricing.breakdown import to_text
 
 ANOMALY_DAYS: Final = 7
 MIN_DAYS_OF_DATA: Final = 3
@@ -52,7 +53,7 @@ def judge_budget(cost: int, *, percent: Decimal, budget: int | None, months: int
         return Judgement(cost, None)
     whole = budget * months
     share = ceil(whole * Fraction(percent) / 100)
-    return Judgement(cost, max(1, share), {"budget": whole, "percent": percent})
+    return Judgement(cost, max(1, share), {"budget": whole, "percent": to_text(percent)})
 
 
 def judge_anomaly(today: int, *, before: Sequence[int], percent: Decimal) -> Judgement:
@@ -75,4 +76,4 @@ def judge_anomaly(today: int, *, before: Sequence[int], percent: Decimal) -> Jud
     threshold = floor(total * Fraction(percent) / (100 * days)) + 1
     with localcontext(EXACT):
         mean = round_to_minor(Decimal(total) / days)
-    return Judgement(today, threshold, {"mean": mean, "days_of_data": days, "percent": percent})
+    return Judgement(today, threshold, {"mean": mean, "days_of_data": days, "percent": to_text(percent)})

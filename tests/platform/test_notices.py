@@ -15,9 +15,11 @@ from django.db import transaction
 
 from billing_site.platform.models import Notice, NoticeChannel
 from billing_site.platform.services.notices import (
+    KEPT,
     LOST_AFTER,
     WAITS,
     NewNotice,
+    purge_notices,
     queue_notices,
     send_notice,
     sweep_notices,
@@ -164,3 +166,14 @@ class TestSweepNotices:
         assert sweep_notices(at=AT) == 2
         assert [message.subject for message in mail.outbox] == ["S1", "S0"]
         assert sweep_notices(at=AT) == 0
+
+
+class TestPurgeNotices:
+    def test_forgets_what_ended_long_ago_and_nothing_that_waits(self) -> None:
+        for number in range(3):
+            queue(NewNotice(f"n{number}", NoticeChannel.MAIL, f"S{number}", "B", recipient="a@example.com"))
+        for key, at in (("n0", AT), ("n1", AT + timedelta(seconds=1))):
+            assert send_notice(notice_id=Notice.objects.get(key=key).pk, at=at)
+        Notice.objects.filter(key="n2").update(updated_at=AT)
+        assert purge_notices(at=AT + KEPT + timedelta(seconds=1)) == 1
+        assert set(Notice.objects.values_list("key", flat=True)) == {"n1", "n2"}

@@ -28,6 +28,7 @@ LOST_AFTER: Final = timedelta(minutes=2)
 # After each failed attempt but the last the wait for the next one.
 WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 SWEEP_LIMIT: Final = 100
+KEPT: Final = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,12 @@ def sweep_notices(*, at: datetime) -> int:
     """Make an attempt at everything that is due, at most a hundred, longest waiting first; return how many arrived."""
     due = list(_select_due(at).order_by("due_at", "id").values_list("pk", flat=True)[:SWEEP_LIMIT])
     return sum(send_notice(notice_id=notice_id, at=at) for notice_id in due)
+
+
+def purge_notices(*, at: datetime) -> int:
+    """Delete messages that were sent or given up 90 days ago, for they hold addresses; return how many there were."""
+    ended = Notice.objects.exclude(status=NoticeStatus.PENDING).filter(updated_at__lt=at - KEPT)
+    return ended.delete()[0]
 
 
 def _select_due(at: datetime) -> QuerySet[Notice]:
