@@ -193,6 +193,8 @@ STORAGES = {
 
 # ---- jobs -----------------------------------------------------------------------------------------------------------
 REDIS_URL = first_env("BILLING_REDIS_URL", "REDIS_URL")
+# Several installations may share one Redis: each keeps its keys under its own prefix.
+REDIS_PREFIX = env.str("BILLING_BROKER_PREFIX", default="")
 BROKER_DIR = BILLING_DATA_DIR / "broker"
 JOBS_SENDER = "billing_site.celery.send_job"  # kernel.jobs hands jobs to this function after commit
 CELERY_BROKER_URL = first_env("BILLING_BROKER_URL", default=REDIS_URL or "filesystem://localhost")
@@ -205,9 +207,8 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
         "control_folder": str(BROKER_DIR / "control"),
         "store_processed": False,
     }
-elif prefix := env.str("BILLING_BROKER_PREFIX", default=""):
-    # Several installations may share one Redis: each keeps its queues under its own keys.
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": prefix}
+elif REDIS_PREFIX:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": REDIS_PREFIX}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True  # outcomes live in our tables; the broker is a doorbell
 CELERY_TASK_ACKS_LATE = True
@@ -274,6 +275,12 @@ BILLING_USAGE_RETENTION_DAYS = env.int("BILLING_USAGE_RETENTION_DAYS", default=0
 BILLING_USAGE_ARCHIVE_DIR = Path(env.str("BILLING_USAGE_ARCHIVE_DIR", default="") or BILLING_DATA_DIR / "usage-archive")
 BILLING_USAGE_PROOF_DAYS = env.int("BILLING_USAGE_PROOF_DAYS", default=3)  # looked at every night; 0: all
 
+# Where entitlement checks look first: off (the database, always) or redis (what was read less than a second ago).
+BILLING_ENTITLEMENT_CACHE = env.str("BILLING_ENTITLEMENT_CACHE", default="off")
+if BILLING_ENTITLEMENT_CACHE not in ("off", "redis"):
+    raise ImproperlyConfigured("BILLING_ENTITLEMENT_CACHE is off or redis.")
+if BILLING_ENTITLEMENT_CACHE == "redis" and not REDIS_URL:
+    raise ImproperlyConfigured("BILLING_ENTITLEMENT_CACHE=redis needs BILLING_REDIS_URL.")
 # How long features stay on while a payment is overdue, counted from the start of the period that was not paid.
 BILLING_PAST_DUE_GRACE_DAYS = env.int("BILLING_PAST_DUE_GRACE_DAYS", default=0)
 # How long a start that waits for its first payment waits.

@@ -20,6 +20,7 @@ from catalog.models import Plan, PlanVersionFeature, Price
 from catalog.queries.revisions import find_catalog_org
 from metering.queries.quota_sources import gives_access, list_features, with_quota_sources
 from metering.queries.quotas import QuotaUse, list_quotas_in_force, measure_quotas
+from metering.queries.standing_cache import remember_standing
 from metering.queries.standings import read_standing
 from metering.rating.entitlements import Decision, HardLimit, Standing, decide_entitlement
 
@@ -59,11 +60,19 @@ def check_entitlement(
 
 
 def get_standing(*, principal: Principal, reference: str, scope: str, at: datetime) -> Standing:
-    """Return where the account that the caller means stands for `scope`, by one statement where that can say."""
-    standing = read_standing(org=principal.org, reference=reference, scope=scope, at=at)
-    if standing is None:
-        standing = load_standing(principal=principal, reference=reference, scope=scope, at=at)
-    return standing
+    """
+    Return where the account that the caller means stands for `scope`, by one statement where that can say.
+
+    Where the site keeps standings in a cache, as it was less than a second ago.
+    """
+
+    def read() -> Standing:
+        standing = read_standing(org=principal.org, reference=reference, scope=scope, at=at)
+        if standing is not None:
+            return standing
+        return load_standing(principal=principal, reference=reference, scope=scope, at=at)
+
+    return remember_standing(read, org=principal.org, reference=reference, scope=scope, at=at)
 
 
 def load_standing(*, principal: Principal, reference: str, scope: str, at: datetime) -> Standing:

@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account, Subscription, TestClock
 from billing_site.kernel.actors import Principal
-from catalog.models import QuotaWindow
-from metering.models import AccountQuota, QuotaReservation
+from catalog.models import Meter, QuotaWindow
+from metering.models import QuotaReservation
 from metering.queries.entitlements import check_entitlement, load_standing
 from metering.queries.standings import read_standing
 from metering.rating.entitlements import Standing
@@ -62,7 +62,7 @@ def record(account: Account, dice: random.Random) -> None:
 
 def reserve(account: Account, dice: random.Random) -> None:
     """Hold something, for a while or until a moment ago."""
-    meter = AccountQuota._meta.get_field("meter").related_model.objects.get(event_name=dice.choice(METERS))
+    meter = Meter.objects.get(event_name=dice.choice(METERS))
     QuotaReservation.objects.create(
         account=account,
         meter=meter,
