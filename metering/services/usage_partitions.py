@@ -53,7 +53,7 @@ def keep_partitions(*, at: datetime) -> PartitionUpkeep:
     for day in sorted(missing, key=lambda day: (strays.get(day, 0) > 0, day)):
         if upkeep.moved >= _MOVED_IN_A_RUN or not _add_day(day, upkeep):
             upkeep.waiting.append(day)
-    upkeep.strays = sum(strays.values()) - upkeep.moved
+    upkeep.strays = max(0, sum(strays.values()) - upkeep.moved)
     if upkeep.moved or upkeep.waiting:
         logger.warning(
             "usage events without a day of their own: %d moved, %d left, days waiting: %s",

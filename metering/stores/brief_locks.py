@@ -16,6 +16,7 @@ from django.db.backends.utils import CursorWrapper
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from billing_site.kernel.locks import try_lock
+from metering.stores.writing import KEYS_LOCK
 
 _PATIENCE: Final = "500ms"
 
@@ -42,3 +43,8 @@ def brief_locks() -> Iterator[CursorWrapper]:
         if isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
             raise StorageBusy(str(error)) from error
         raise
+
+
+def keep_writers_out(cursor: CursorWrapper) -> None:
+    """Wait until nobody writes usage, and let nobody begin to until the transaction ends."""
+    cursor.execute("SELECT pg_advisory_xact_lock(%s::bigint)", [KEYS_LOCK])

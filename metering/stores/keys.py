@@ -17,8 +17,7 @@ from django.db.backends.utils import CursorWrapper
 
 from metering.models import UsageKeyGeneration
 from metering.rating.key_generations import ClosedGeneration, choose_merge
-from metering.stores.brief_locks import StorageBusy, brief_locks
-from metering.stores.writing import KEYS_LOCK
+from metering.stores.brief_locks import StorageBusy, brief_locks, keep_writers_out
 
 _KEYS_PER_PAGE: Final = 120  # a key takes 68 of the 8,168 bytes of a page
 _STALE: Final = timedelta(days=1)
@@ -58,7 +57,7 @@ def rotate_keys(at: datetime) -> int | None:
         # Not `PARTITION OF`, which would lock the whole table.
         cursor.execute(f"CREATE TABLE usage_keys_{number} (LIKE usage_keys INCLUDING ALL)")
         cursor.execute(f"ALTER TABLE usage_keys ATTACH PARTITION usage_keys_{number} FOR VALUES IN ({number})")
-        _keep_writers_out(cursor)
+        keep_writers_out(cursor)
         current.is_open, current.closed_at, current.keys = False, at, keys
         current.save(update_fields=["is_open", "closed_at", "keys"])
         UsageKeyGeneration.objects.create(number=number, is_open=True, opened_at=at)
@@ -143,14 +142,10 @@ def _build_merged(cursor: CursorWrapper, number: int, chosen: tuple[int, ...], s
 
 def _swap(cursor: CursorWrapper, leaving: list[int] | tuple[int, ...]) -> None:
     """Let generations leave, while nobody writes."""
-    _keep_writers_out(cursor)
+    keep_writers_out(cursor)
     for number in leaving:
         cursor.execute(f"DROP TABLE usage_keys_{number}")
     UsageKeyGeneration.objects.filter(number__in=leaving).delete()
-
-
-def _keep_writers_out(cursor: CursorWrapper) -> None:
-    cursor.execute("SELECT pg_advisory_xact_lock(%s::bigint)", [KEYS_LOCK])
 
 
 def _get_open(at: datetime) -> UsageKeyGeneration:

@@ -16,7 +16,7 @@ from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
 from billing_site.kernel.periods import Period
-from metering.stores.brief_locks import brief_locks
+from metering.stores.brief_locks import brief_locks, keep_writers_out
 
 DEFAULT: Final = "usage_events_default"
 _PREFIX: Final = "usage_events_"
@@ -70,16 +70,19 @@ def add_day(day: date) -> int:
     """
     Give a day its partition and return how many events of it were moved there from the default one. One transaction.
 
-    Writers of days without a partition wait while events are moved; all other writers do not.
-    :raises StorageBusy: when somebody reads or writes the default partition all the time. Nothing was done then.
+    Events are copied beside the writers, who wait while the copies take the place of the originals.
+    :raises StorageBusy: when somebody writes, or reads the default partition, all the time. Nothing was done then.
     """
     with brief_locks() as cursor:
         make_day_table(cursor, day)
-        # Nothing of the day may arrive in the default partition from here on.
-        cursor.execute("LOCK TABLE usage_events_default IN SHARE ROW EXCLUSIVE MODE")
-        moved = _move_strays(cursor, day)
+        copied = _copy_strays(cursor, day)
+        # A writer that has chosen the default partition already would be refused by it once the day has its own.
+        keep_writers_out(cursor)
+        copied += _copy_strays(cursor, day)
+        if copied:
+            _remove_strays(cursor, day, copied)
         attach_day(cursor, day)
-    return moved
+    return copied
 
 
 def make_day_table(cursor: CursorWrapper, day: date) -> None:
@@ -100,23 +103,32 @@ def attach_day(cursor: CursorWrapper, day: date) -> None:
     cursor.execute(statement)
 
 
-def _move_strays(cursor: CursorWrapper, day: date) -> int:
-    """Move the events of a day out of the default partition. Its owner lifts the guard for that, and only for that."""
+def _copy_strays(cursor: CursorWrapper, day: date) -> int:
+    """Copy what lies in the default partition of a day and was not copied yet. Events never change."""
     period = span_day(day)
-    bounds = [period.start, period.end]
     cursor.execute(
-        _write("INSERT INTO {} SELECT * FROM usage_events_default WHERE timestamp >= %s AND timestamp < %s", day),
-        bounds,
+        _write(
+            "INSERT INTO {0} SELECT e.* FROM usage_events_default e WHERE e.timestamp >= %s AND e.timestamp < %s "
+            "AND NOT EXISTS (SELECT FROM {0} c WHERE c.id = e.id AND c.timestamp = e.timestamp)",
+            day,
+        ),
+        [period.start, period.end],
     )
-    moved: int = cursor.rowcount
-    if moved:
-        cursor.execute(f"ALTER TABLE usage_events_default DISABLE TRIGGER {_ROW_GUARD}")
-        cursor.execute("DELETE FROM usage_events_default WHERE timestamp >= %s AND timestamp < %s", bounds)
-        deleted = cursor.rowcount
-        cursor.execute(f"ALTER TABLE usage_events_default ENABLE TRIGGER {_ROW_GUARD}")
-        if deleted != moved:
-            raise PartitionWrong(f"{day}: {moved} events were copied and {deleted} removed")
-    return moved
+    copied: int = cursor.rowcount
+    return copied
+
+
+def _remove_strays(cursor: CursorWrapper, day: date, copied: int) -> None:
+    """Take the originals away. The owner lifts the guard of the default partition for that, and only for that."""
+    period = span_day(day)
+    cursor.execute(f"ALTER TABLE usage_events_default DISABLE TRIGGER {_ROW_GUARD}")
+    cursor.execute(
+        "DELETE FROM usage_events_default WHERE timestamp >= %s AND timestamp < %s", [period.start, period.end]
+    )
+    removed = cursor.rowcount
+    cursor.execute(f"ALTER TABLE usage_events_default ENABLE TRIGGER {_ROW_GUARD}")
+    if removed != copied:
+        raise PartitionWrong(f"{day}: {copied} events were copied and {removed} removed")
 
 
 def _write(text: str, day: date, period: Period | None = None) -> str:
