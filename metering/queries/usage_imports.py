@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from metering.models import UsageImport, UsageImportPhase, UsageImportStatus
 from metering.models.usage_import import UNFINISHED_IMPORTS
@@ -27,11 +27,17 @@ def list_waiting_imports(*, at: datetime) -> list[uuid.UUID]:
 
 
 def find_earlier_import(usage_import: UsageImport) -> UsageImport | None:
-    """Return the last import before this one that counted lines of the same content, or None."""
+    """
+    Return the last import before this one that counted lines of the same content, or None.
+
+    Imports for two different accounts are two different things.
+    """
     rows = UsageImport.objects.filter(
-        file_hash=usage_import.file_hash, org_id=usage_import.org_id, id__lt=usage_import.pk, lines_done__gt=0
+        file_hash=usage_import.file_hash, id__lt=usage_import.pk, phase=UsageImportPhase.WRITE, lines_done__gt=0
     )
-    return rows.filter(phase=UsageImportPhase.WRITE).order_by("-id").first()
+    if usage_import.account_id is not None:
+        rows = rows.filter(Q(account_id=usage_import.account_id) | Q(account__isnull=True))
+    return rows.order_by("-id").first()
 
 
 def was_counted_before(usage_import: UsageImport) -> bool:

@@ -41,6 +41,7 @@ from metering.services.usage_imports import (
     AccountNeeded,
     NewUsageImport,
     UsageFileInvalid,
+    UsageFileRepeated,
     UsageImportFinished,
     cancel_import,
     start_import,
@@ -100,7 +101,7 @@ class UsageImportViewSet(BillingViewSet):
         "errors": _READ,
     }
     problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {
-        "create": [UsageFileInvalid, AccountNeeded, NotFound],
+        "create": [UsageFileInvalid, UsageFileRepeated, AccountNeeded, NotFound],
         "cancel": [UsageImportFinished, NotFound],
         "list": [],
         "retrieve": [NotFound],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, FieldError, NotFound
 from billing_site.platform.services import events
 from metering.models import UsageFileFormat, UsageImport, UsageImportStatus
+from metering.queries.usage_imports import find_earlier_import
 from metering.services.usage_imports.files import Intake, StoredUsageFile
 from metering.services.usage_imports.lines import ACCOUNT
 
@@ -37,6 +38,10 @@ class UsageFileInvalid(DomainError):
 
 class AccountNeeded(DomainError):
     code, title, status = "account_required", "Neither the import nor its lines name an account", 400
+
+
+class UsageFileRepeated(DomainError):
+    code, title, status = "usage_file_repeated", "The file was imported too long ago to be known line by line", 409
 
 
 class UsageImportFinished(DomainError):
@@ -65,6 +70,7 @@ def start_import(*, new: NewUsageImport, content: Iterable[bytes], at: datetime,
 
     :raises UsageFileInvalid: for a file of another kind, an empty or a too large one, or one without the columns.
     :raises AccountNeeded: when the file has no column for it and `new` has no account.
+    :raises UsageFileRepeated: if lines of the same content were counted longer ago than keys are known.
     """
     usage_import = UsageImport(
         org_id=new.org_id,
@@ -87,6 +93,8 @@ def start_import(*, new: NewUsageImport, content: Iterable[bytes], at: datetime,
     usage_import.file_hash, usage_import.size_bytes = intake.digest, intake.size
     usage_import.save(update_fields=["file_hash", "size_bytes"])
     _check_header(usage_import)
+    if not new.check_only:
+        _check_repeat(usage_import, at)
     _emit("usage_import.started", usage_import, at=at, actor=actor)
     dispatch_import(usage_import)
     return usage_import
@@ -110,6 +118,19 @@ def _check_header(usage_import: UsageImport) -> None:
         raise AccountNeeded(
             "The file has no column account: name the account that all of it is for.",
             errors=[FieldError("/account", "required", "Name the account that the file is for.")],
+        )
+
+
+def _check_repeat(usage_import: UsageImport, at: datetime) -> None:
+    """Keys make a repeat harmless as long as they are known; after that only the content's hash tells."""
+    earlier = find_earlier_import(usage_import)
+    if earlier is None or earlier.started_at is None:
+        return
+    # A day to spare: the import itself may run over midnight.
+    if earlier.started_at.date() <= at.date() - timedelta(days=settings.BILLING_USAGE_LOOKBACK_DAYS - 1):
+        raise UsageFileRepeated(
+            f"The same content was imported on {earlier.started_at:%Y-%m-%d} ({earlier.public_id}). Its keys are no "
+            "longer known, so its lines would count twice. Send only what is new."
         )
 
 

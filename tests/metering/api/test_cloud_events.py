@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -273,3 +278,24 @@ class TestRefusals:
     def test_the_same_body_in_another_form_is_another_request(self, account: Account) -> None:
         problem(post(BATCH, [event()], "application/json", **{"Idempotency-Key": "k"}), "validation_failed")
         problem(post(BATCH, [event()], MANY, **{"Idempotency-Key": "k"}), "idempotency_key_reused", 422)
+
+
+class TestDocumentation:
+    def test_its_examples_work(self, account: Account) -> None:
+        make_meter("api")
+        text = (Path(settings.BASE_DIR) / "docs" / "usage-import.md").read_text(encoding="utf-8")
+        section = text.partition("## CloudEvents")[2].partition("## Limits")[0]
+        commands = re.findall(r"^curl (.*?)(?=^curl |^#|^```)", section, flags=re.DOTALL | re.MULTILINE)
+        assert len(commands) == 3
+        for command in commands:
+            words = shlex.split(command)
+            options = list(itertools.pairwise(words))
+            headers = dict(value.split(": ", 1) for option, value in options if option == "-H")
+            address = next(word for word in words if word.startswith("$BILLING")).removeprefix("$BILLING")
+            body = next(value for option, value in options if option == "--data")
+            kind = headers.pop("Content-Type")
+            del headers["Authorization"]
+            assert post(address, body.encode(), kind, **headers).status_code == 201, command
+        assert sorted(UsageEvent.objects.values_list("idempotency_key", flat=True)) == [
+            f"/gateway/eu 0000{number}" for number in (1, 2, 3, 4)
+        ]

@@ -27,6 +27,7 @@ from metering.services.usage_imports import (
     AccountNeeded,
     NewUsageImport,
     UsageFileInvalid,
+    UsageFileRepeated,
     UsageImportFinished,
     cancel_import,
     files,
@@ -272,6 +273,24 @@ class TestRepeats:
         assert [was_counted_before(each) for each in (first, second)] == [False, True]
         assert [find_earlier_import(each) for each in (first, second)] == [None, first]
         assert UsageEvent.objects.count() == 5
+
+    def test_a_file_whose_keys_are_forgotten_is_refused(self, account: Account, settings: Any) -> None:
+        settings.BILLING_USAGE_LOOKBACK_DAYS = 35
+        first = bring(make_lines(5), account=account)
+        other = make_account("acme/bob")
+
+        def again(days: int, **options: Any) -> UsageImport:
+            at = AT + timedelta(days=days)
+            new = NewUsageImport("usage.csv", **{"account": account, **options})
+            return start_import(new=new, content=[make_lines(5).encode()], at=at, actor=SYSTEM)
+
+        assert again(33).status == "pending"
+        with pytest.raises(UsageFileRepeated, match=first.public_id):
+            again(34)
+        with pytest.raises(UsageFileRepeated):
+            again(400)
+        assert again(400, account=other).status == "pending"
+        assert again(400, check_only=True).status == "pending"
 
     def test_a_key_of_its_own_counts_once_in_a_file(self, account: Account) -> None:
         content = "service,quantity,idempotency_key\napi,1,a\napi,2,b\napi,3,a\n"
