@@ -23,6 +23,7 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, FieldError, InvalidState, NotFound, ValidationFailed
 from billing_site.kernel.ids import encode_id
 from billing_site.kernel.locks import acquire_lock
+from billing_site.platform.services import events
 from catalog.models import Aggregation, Meter
 from catalog.pricing.breakdown import to_text
 from metering.models import QuotaReservation, ReservationStatus
@@ -154,27 +155,42 @@ def commit_reservation(
         raise QuotaExceeded(stopping, missing) if is_held else ReservationExpired(stopping, missing)
     # A server whose clock is behind must not count into a bucket that was decided before.
     moment = max(at, reservation.created_at)
-    events = _record(reservation, account, meter, used, used_for or UsedFor(), at=moment, actor=actor)
+    recorded = _record(reservation, account, meter, used, used_for or UsedFor(), at=moment, actor=actor)
     reservation.status, reservation.ended_at = ReservationStatus.COMMITTED, moment
     reservation.committed_quantity = used
-    reservation.event_id = events[0].row.id if events else None
+    reservation.event_id = recorded[0].row.id if recorded else None
     reservation.save(update_fields=["status", "ended_at", "committed_quantity", "event_id"])
     return reservation
 
 
 @transaction.atomic
-def release_reservation(*, reservation_id: UUID, at: datetime) -> QuotaReservation:
+def release_reservation(
+    *, reservation_id: UUID, at: datetime, actor: Actor | None = None, reason: str = ""
+) -> QuotaReservation:
     """
     Give the room back and return the reservation; one that holds nothing any more stays as it is.
 
+    Somebody other than the holder gives a `reason`, and that is written down as an event.
     :raises InvalidState: when it was committed. :raises NotFound: when there is none.
     """
     _get(reservation_id)
     reservation = QuotaReservation.objects.select_for_update().get(pk=reservation_id)
     if reservation.status == ReservationStatus.COMMITTED:
         raise InvalidState("The reservation is committed; that is final.", current_status=reservation.status)
-    if reservation.can_become(ReservationStatus.RELEASED):
-        _end([reservation], ReservationStatus.RELEASED, at)
+    if not reservation.can_become(ReservationStatus.RELEASED):
+        return reservation
+    _end([reservation], ReservationStatus.RELEASED, at)
+    if reason and actor is not None:
+        events.emit(
+            "quota_reservation.released",
+            subject=reservation,
+            account_id=reservation.account_id,
+            at=at,
+            actor=actor,
+            data={"status": reservation.status, "quantity": to_text(reservation.quantity)},
+            previous={"status": ReservationStatus.OPEN},
+            reason=reason,
+        )
     return reservation
 
 
@@ -274,7 +290,7 @@ def _record(
     if meter.aggregation == Aggregation.COUNT:
         keys, each = [f"{key}:{number}" for number in range(1, int(used) + 1)], Decimal(1)
     metadata = {**used_for.metadata, "quota_reservation": reservation.public_id}
-    events = [
+    used_events = [
         NewUsageEvent(
             account,
             encode_id(Meter.id_prefix, meter.pk),
@@ -289,10 +305,10 @@ def _record(
         )
         for key in keys
     ]
-    if not events:
+    if not used_events:
         return []
     try:
-        recorded = record_usage_events(events=events, at=at, actor=actor)
+        recorded = record_usage_events(events=used_events, at=at, actor=actor)
     except ValidationFailed as error:
         # All events of a commit say the same, so the first finding of each field is enough.
         found = [_place(finding) for finding in error.errors if finding.pointer.startswith("/events/0/")]
