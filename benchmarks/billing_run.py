@@ -115,12 +115,10 @@ def seed(count: int) -> None:
 
 def seed_usage(accounts: list[Any], meter_ids: list[Any]) -> None:
     """Write a few events per account and meter."""
-    from billing_site.kernel.ids import new_uuid
     from metering.stores import EventRow, insert_events
 
     rows = [
         EventRow(
-            id=new_uuid(),
             account_id=account.pk,
             meter_id=meter_id,
             idempotency_key=f"event-{number}",
