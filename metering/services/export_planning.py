@@ -8,7 +8,7 @@ not told again. Hours that shrank are kept and named. Source: ADR 0035.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -119,21 +119,25 @@ def plan_account(cursor: UsageExportCursor, *, at: datetime) -> Difference:
 
 
 def compare_hours(account_id: UUID, windows: Sequence[Window]) -> Difference:
-    """Return where usage and what was told of it differ, by meter and hour."""
+    """Return where usage and what was told of it differ, by meter and hour. Two statements."""
+    if not windows:
+        return Difference({}, {})
+    periods = {each.meter.pk: each.period for each in windows}
+    whole = Period(min(each.start for each in periods.values()), max(each.end for each in periods.values()))
+    # Usage first: what is counted and told in one transaction meanwhile is then told too much for now, never twice.
+    buckets = sum_buckets(account_id=account_id, meter_ids=periods, period=whole, bucket="hour")
+    used = {(each.meter_id, each.start): each.quantity for each in buckets}
+    told = _sum_told(account_id, periods, whole)
     missing: dict[Hour, Decimal] = {}
     surplus: dict[Hour, Decimal] = {}
-    for each in windows:
-        key, period = each.meter.pk, each.period
-        # Usage first: what is counted and told in one transaction meanwhile is then told too much for now, never twice.
-        buckets = sum_buckets(account_id=account_id, meter_ids=[key], period=period, bucket="hour")
-        used = {bucket.start: bucket.quantity for bucket in buckets}
-        told = _sum_told(account_id, key, period)
-        for hour in sorted(used.keys() | told.keys()):
-            difference = used.get(hour, ZERO) - told.get(hour, ZERO)
-            if difference > 0:
-                missing[key, hour] = difference
-            elif difference < 0:
-                surplus[key, hour] = -difference
+    for key in sorted(used.keys() | told.keys(), key=lambda hour: (hour[1], hour[0])):
+        if key[1] not in periods[key[0]]:
+            continue
+        difference = used.get(key, ZERO) - told.get(key, ZERO)
+        if difference > 0:
+            missing[key] = difference
+        elif difference < 0:
+            surplus[key] = -difference
     return Difference(missing, surplus)
 
 
@@ -145,10 +149,11 @@ def _open_window(each: ExportedMeter, *, start: datetime, end: datetime) -> Wind
     return Window(each.meter, each.provider, Period(first, last)) if first < last else None
 
 
-def _sum_told(account_id: UUID, meter_id: UUID, period: Period) -> dict[datetime, Decimal]:
-    rows = UsageExport.objects.filter(account_id=account_id, meter_id=meter_id)
-    rows = rows.filter(hour__gte=period.start, hour__lt=period.end).order_by()
-    return dict(rows.values("hour").annotate(total=Sum("quantity")).values_list("hour", "total"))
+def _sum_told(account_id: UUID, meter_ids: Iterable[UUID], period: Period) -> dict[Hour, Decimal]:
+    rows = UsageExport.objects.filter(account_id=account_id, meter_id__in=list(meter_ids)).order_by()
+    rows = rows.filter(hour__gte=period.start, hour__lt=period.end)
+    sums = rows.values("meter_id", "hour").annotate(total=Sum("quantity"))
+    return {(meter_id, hour): total for meter_id, hour, total in sums.values_list("meter_id", "hour", "total")}
 
 
 def _store(
@@ -170,10 +175,16 @@ def _store(
         for (meter_id, hour), quantity in difference.missing.items()
     ]
     insert_totals(rows, present=present, at=at)
-    for each in windows:
-        left = [hour for meter_id, hour in difference.surplus if meter_id == each.meter.pk]
-        known = UsageExportSurplus.objects.filter(account=account, meter=each.meter)
-        known.filter(hour__gte=each.period.start, hour__lt=each.period.end).exclude(hour__in=left).delete()
+    periods = {each.meter.pk: each.period for each in windows}
+    settled = [
+        row.pk
+        for row in UsageExportSurplus.objects.filter(account=account, meter_id__in=list(periods))
+        if row.hour in periods[row.meter_id] and (row.meter_id, row.hour) not in difference.surplus
+    ]
+    if settled:
+        UsageExportSurplus.objects.filter(pk__in=settled).delete()
+    if not difference.surplus:
+        return
     UsageExportSurplus.objects.bulk_create(
         [
             UsageExportSurplus(account=account, meter_id=meter_id, hour=hour, quantity=quantity, noticed_at=at)

@@ -259,7 +259,8 @@ def insert_totals(rows: Sequence[UsageExport], *, present: datetime, at: datetim
             _give_up(row, TOO_OLD, _TOO_OLD_TEXT)
         else:
             row.next_attempt_at = at
-    UsageExport.objects.bulk_create(rows, batch_size=500)
+    if rows:
+        UsageExport.objects.bulk_create(rows, batch_size=500)
 
 
 def _load(rows: Any) -> UsageExport | None:

@@ -8,7 +8,7 @@ from billing_site.kernel import clock
 from invoicing.services.usage_exports import send_due_exports
 from metering.services import export_planning, usage_feed
 
-_ACCOUNTS = 500
+_ACCOUNTS = 5_000
 _EXPORTS = 2_000
 
 
