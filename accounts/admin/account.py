@@ -68,7 +68,7 @@ class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions
     autocomplete_fields = ("test_clock",)
 
     class Media:
-        css = {"all": ("backoffice/desk.css",)}
+        css = {"all": ("backoffice/desk.css", "backoffice/usage.css")}
 
     fieldsets = (
         (

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from accounts.admin.cost_so_far import build_cost_view
 from accounts.admin.payment_method import show_expiry
 from accounts.admin.prospects import describe_discount, describe_interval, describe_pending, show_waiting
 from accounts.models import Account, Subscription, SubscriptionStatus
@@ -60,6 +61,7 @@ def build_glance(request: HttpRequest, found: AccountGlance) -> dict[str, Any]:
         "subscriptions": [_show_subscription(request, each, found) for each in found.subscriptions],
         "agenda": [_show_entry(entry, zone) for entry in found.agenda],
         "until": format_day(found.until.astimezone(account.zone).date()),
+        "costs": [build_cost_view(each, timezone=zone) for each in found.costs],
         "usage": [_show_use(use, zone) for use in found.usage],
         "unbilled": _add_up(found.usage),
         "invoices": [

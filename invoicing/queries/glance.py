@@ -34,11 +34,13 @@ from accounts.terms.burning import BurnableGrant
 from billing_site.kernel.periods import local_date
 from invoicing.models import Invoice, InvoiceStatus, PendingCharge
 from invoicing.queries.agenda import AgendaEntry, list_agenda
+from invoicing.queries.costs import AccountCosts, load_costs
 from invoicing.queries.pending_charges import load_waiting
-from invoicing.queries.previews import preview_running
+from invoicing.queries.realtime import RealtimeCost, Timeline, choose_running, compare_with_previous, draw_timeline
 from invoicing.queries.running import OpenLine
 
 HORIZON: Final = timedelta(days=90)
+LOOK_BACK: Final = timedelta(days=45)
 _SHOWN_ENDED: Final = 3
 _SHOWN_INVOICES: Final = 6
 _SHOWN_GRANTS: Final = 20
@@ -76,13 +78,21 @@ class MeterUse:
 
 
 @dataclass(frozen=True, slots=True)
+class CostGlance:
+    """The cost so far in one currency, and day by day, of the last 46 days at most."""
+
+    cost: RealtimeCost
+    days: Timeline
+
+
+@dataclass(frozen=True, slots=True)
 class AccountGlance:
     """
     One account at `at`.
 
     `balances` is prepaid money, `invoice_credit` and `grant_credit` are minor units by currency; `grants` are the
-    usable ones as they stand now. `subscriptions` are what runs, then the last that ended, newest first. `agenda`
-    reaches to `until`.
+    usable ones as they stand now. `costs` has one entry for each currency that it buys in. `subscriptions` are what
+    runs, then the last that ended, newest first. `agenda` reaches to `until`.
     """
 
     account: Account
@@ -96,6 +106,7 @@ class AccountGlance:
     discounts: dict[UUID, SubscriptionDiscount]
     waiting: dict[UUID, list[PendingCharge]]
     usage: Sequence[MeterUse]
+    costs: Sequence[CostGlance]
     invoices: Sequence[Invoice]
     grants: Sequence[tuple[CreditGrant, BurnableGrant]]
     methods: Sequence[PaymentMethod]
@@ -108,6 +119,7 @@ def get_glance(account: Account, *, at: datetime) -> AccountGlance:
     subscriptions = _list_subscriptions(account)
     keys = [each.id for each in subscriptions]
     grants = _list_grants(account, at)
+    costs = load_costs(accounts=[account], at=at)[account.pk]
     return AccountGlance(
         account=account,
         at=at,
@@ -119,7 +131,8 @@ def get_glance(account: Account, *, at: datetime) -> AccountGlance:
         subscriptions=subscriptions,
         discounts={row.subscription_id: row for row in list_in_force().filter(subscription_id__in=keys)},
         waiting=load_waiting(keys),
-        usage=sum_by_meter(preview_running(account=account, as_of=at)),
+        usage=sum_by_meter([line for each in costs.subscriptions for line in each.open.lines]),
+        costs=_look_at_costs(costs),
         invoices=list(
             Invoice.objects.filter(account=account)
             .defer("trace", "account_snapshot", "seller_snapshot")
@@ -129,6 +142,16 @@ def get_glance(account: Account, *, at: datetime) -> AccountGlance:
         methods=list(list_attached().filter(account=account).order_by("-is_default", "-id")[:_SHOWN_METHODS]),
         agenda=list_agenda(account, at=at, until=until),
     )
+
+
+def _look_at_costs(costs: AccountCosts) -> list[CostGlance]:
+    """Return the cost so far, one entry for each currency of a running subscription. Six queries each at most."""
+    found = []
+    for currency in dict.fromkeys(each.open.currency for each in costs.subscriptions):
+        running = choose_running(costs, currency=currency)
+        days = draw_timeline(running, start=costs.at - LOOK_BACK)
+        found.append(CostGlance(compare_with_previous(running), days))
+    return found
 
 
 def list_owed(account: Account, *, at: datetime) -> list[Owed]:

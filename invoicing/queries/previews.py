@@ -117,5 +117,4 @@ def preview_running(*, account: Account, as_of: datetime) -> list[OpenLine]:
     Computed as if each running period ended as planned and nothing more happened in it; lines of periods that begin
     after `as_of` are left out. Reads only; the number of queries depends on the missed periods.
     """
-    found = list_open(accounts=[account], at=as_of, billable_only=True)
-    return [line for each in found for line in each.lines]
+    return [line for each in list_open(accounts=[account], at=as_of) for line in each.lines]

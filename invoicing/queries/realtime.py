@@ -117,7 +117,11 @@ def get_realtime_cost(*, account: Account, at: datetime, currency: str | None = 
 
     A fixed number of queries; three more for each period that should have been billed before.
     """
-    running = load_running(account=account, at=at, currency=currency)
+    return compare_with_previous(load_running(account=account, at=at, currency=currency))
+
+
+def compare_with_previous(running: RunningCosts) -> RealtimeCost:
+    """Return running costs with those of the periods before. At most three queries."""
     return RealtimeCost(running, sum(amount for _, amount in _list_previous(running)))
 
 
@@ -205,23 +209,38 @@ def get_timeline(
     currency: str | None = None,
 ) -> Timeline:
     """
-    Return the cost of the running periods step by step, only steps that overlap `[start, end)` where given.
+    Return the cost of the running periods step by step, in the currency that `get_realtime_cost` chooses.
 
-    Days are those of the account's zone, hours those of its clock; the first step begins with the period, the last is
-    the one that runs. Usage counts in the step in which it happened, at the price of all usage so far; what is fixed
-    in the first step of its subscription's period. Every step is there, and the last comes to the total cost.
-    :raises PeriodNotValid: for an end before the start, or for more than 750 steps.
+    :raises: as `draw_timeline`. As many queries as the cost takes.
     """
     if start is not None and end is not None and end < start:
         raise PeriodNotValid("The period ends before it starts.")
     running = load_running(account=account, at=at, currency=currency)
+    return draw_timeline(running, granularity=granularity, start=start, end=end)
+
+
+def draw_timeline(
+    running: RunningCosts,
+    *,
+    granularity: Granularity = "day",
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Timeline:
+    """
+    Return running costs step by step, only steps that overlap `[start, end)` where given. At most three queries.
+
+    Days are those of the account's zone, hours those of its clock; the first step begins with the period, the last is
+    the one that runs. Usage counts in the step in which it happened, at the price of all usage so far; what is fixed
+    in the first step of its subscription's period. Every step is there, and the last comes to the total cost.
+    :raises PeriodNotValid: for more than 750 steps.
+    """
     steps = _list_steps(running, granularity, start=start, end=end)
     if not steps:
         return Timeline(running, granularity, ())
     # The cost before the first step that is shown, then that at the end of each.
     instants = [steps[0].start, *(step.end for step in steps)]
     sums = _sum_at(running, instants)
-    if at in steps[-1] or steps[-1].end >= running.period.end:
+    if running.at in steps[-1] or steps[-1].end >= running.period.end:
         sums[-1] = running.total
     points = [
         TimelinePoint(step.start, after - before, after)

@@ -19,7 +19,7 @@ from accounts.models import BILLABLE_STATUSES, Account, Subscription, Subscripti
 from accounts.models.subscription import RUNNING_STATUSES
 from accounts.terms.cycles import Cycle
 from billing_site.kernel.money import RoundingMode
-from billing_site.kernel.periods import Period
+from billing_site.kernel.periods import Period, local_date, local_midnight
 from catalog.models import Meter
 from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.queries.billables import Billables, DueBoundary, load_billables
@@ -62,18 +62,14 @@ class OpenSubscription:
     lines: list[OpenLine]
 
 
-def list_open(
-    *, accounts: Collection[Account], at: datetime, until: datetime | None = None, billable_only: bool = False
-) -> list[OpenSubscription]:
+def list_open(*, accounts: Collection[Account], at: datetime, until: datetime | None = None) -> list[OpenSubscription]:
     """
     Return the running subscriptions of the accounts by their own clocks, the oldest first, with what is not billed yet.
 
-    With `until` as if it were that late already and nothing more had happened; with `billable_only` just those that the
-    cycle bills. The number of queries is fixed for all accounts together; three more for each period that should have
-    been billed before.
+    With `until` as if it were that late already and nothing more had happened. The number of queries is fixed for all
+    accounts together; three more for each period that should have been billed before.
     """
-    statuses = BILLABLE_STATUSES if billable_only else RUNNING_STATUSES
-    found = list(load_subscriptions().filter(account__in=accounts, status__in=statuses))
+    found = list(load_subscriptions().filter(account__in=accounts, status__in=RUNNING_STATUSES))
     times = {each.account_id: until or each.account.clock_time or at for each in found}
     sellers = get_sellers({each.account.org_id for each in found})
     billables = load_billables(found, sellers=sellers)
@@ -161,5 +157,7 @@ def _describe(subscription: Subscription, now: datetime, lines: list[OpenLine]) 
 
 def _find_previous(subscription: Subscription, cycle: Cycle, period: Period) -> Period | None:
     """Return the period that ended where `period` begins, by the cycle; None for the first."""
-    start = max(cycle.period(cycle.index_at(period.start) - 1).start, subscription.started_at)
+    # The first period begins with the day on which the subscription started.
+    first = local_midnight(local_date(subscription.started_at, cycle.zone), cycle.zone)
+    start = max(cycle.period(cycle.index_at(period.start) - 1).start, first)
     return Period(start, period.start) if start < period.start else None

@@ -161,6 +161,14 @@ class TestGetRealtimeCost:
         assert (billed.running.total, billed.previous_total) == (late.running.total, late.previous_total)
         assert (late.running.total, late.previous_total) == (500, 555)
 
+    def test_knows_a_first_period_that_began_in_the_middle_of_a_day(self) -> None:
+        account = world.open_account(timezone="America/New_York")
+        begin = datetime(2023, 10, 20, 21, 45, tzinfo=UTC)
+        world.subscribe(account, "per_unit", at=begin)
+        world.use(account, "calls", [300], at=begin)
+        world.run_cycle(as_of=AT + timedelta(days=5))
+        assert get_realtime_cost(account=account, at=AT + timedelta(days=5)).previous_total == 500 + 100
+
     def test_of_a_pause_counts_what_was_used_before_it(self) -> None:
         account = world.open_account()
         subscription = world.subscribe(account, "per_unit")

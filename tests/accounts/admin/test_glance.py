@@ -81,6 +81,9 @@ class TestPage:
             "Overdue 30.00 USD 1 invoice",  # due seven days after the first of November
             "Not billed yet 0.50 USD",
             "From the next period: quantity 2",
+            "Cost so far 30.50 USD 1 Nov 2023 – 30 Nov 2023",  # the fee that was billed, and the usage
+            "before: 0.00 USD 30.00 USD fixed, 0.50 USD for usage",
+            "Wed 15 Nov 2023 0.50 USD 30.50 USD",
             "Input tokens 1 Nov 2023 – 30 Nov 2023 1,000,000 tokens 0.50 USD",  # 1 000 000 x 0.00005 cents
             "1 Dec 2023 00:00 UTC Pro, 3 becomes 2.",
             "1 Dec 2023 00:00 UTC Pro is invoiced. 20.50 USD",
@@ -96,6 +99,14 @@ class TestPage:
         address = reverse("admin:accounts_account_change", args=[account.pk])
         for role, offered in (("viewer", False), ("support", True)):
             assert (change in sign_in(role).get(address).content.decode()) is offered
+
+    def test_compares_with_the_period_before(self, account: Account) -> None:
+        world.run_cycle(as_of=world.DECEMBER)
+        world.use(account, "input_tokens", [9_000_000], at=world.DECEMBER, key="december")
+        with clock.travel(world.DECEMBER + timedelta(days=15)):
+            page = open_page(account)
+        # 20.00 and 4.50 against 30.00 and 0.50, which half of November had: a fifth less, cut off.
+        assert "Cost so far 24.50 USD 1 Dec 2023 – 31 Dec 2023 \N{MINUS SIGN}19% before: 30.50 USD" in page
 
     def test_of_an_empty_account_says_so(self) -> None:
         page = open_page(world.open_account("new"))
@@ -118,6 +129,7 @@ class TestPage:
 
         first = datetime(2023, 12, 1, tzinfo=UTC)
         world.run_cycle(as_of=first)
+        world.use(account, "output_tokens", [5_000], at=first + timedelta(days=2), key="m12")
         with clock.travel(first + timedelta(days=15)):
             short = count()
         for month in range(1, 7):
