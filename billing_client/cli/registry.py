@@ -33,6 +33,7 @@ ENTRIES: Final[dict[str, Entry]] = {
     "plan": Entry("plans", "Plans on offer."),
     "balance": Entry("balances", "Prepaid money and credit.", is_group=False),
     "transactions": Entry("transactions", "Movements of prepaid money, newest first.", is_group=False),
+    "alert": Entry("alerts", "Alerts about costs: list, add, remove."),
     "doctor": Entry("doctor", "Check configuration, connection, token and clock.", is_group=False),
     "operator": Entry("operator", "Run billing: catalog, accounts, deposits, cycles, invoices."),
 }
@@ -44,6 +45,7 @@ DEFAULTS: Final[dict[tuple[str, ...], str]] = {
     ("usage",): "summary",
     ("invoice",): "list",
     ("plan",): "list",
+    ("alert",): "list",
 }
 ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("customer", "info"): ("show",),

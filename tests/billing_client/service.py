@@ -74,6 +74,29 @@ SUBSCRIPTION: dict[str, Any] = {
     "current_period_end": "2023-12-01T00:00:00Z",
     "cancel_at_period_end": True,
 }
+ALERTS = "/api/v1/billing/realtime-cost/tenants/.+/alerts"
+SPEND_ALERT: dict[str, Any] = {
+    "id": "alert_1",
+    "account_id": "acc_1",
+    "title": "The roof",
+    "threshold": 500000,
+    "currency": "usd",
+    "triggered_at": "2023-11-20T10:30:00Z",
+}
+COST_ALERT: dict[str, Any] = {
+    "id": "alert_2",
+    "account_id": "acc_1",
+    "threshold_type": "anomaly",
+    "threshold_amount": None,
+    "threshold_percent": "200",
+    "currency": "usd",
+    "notify_email": "ops@example.com",
+    "notify_slack": False,
+    "status": "armed",
+    "triggered_at": None,
+    "triggered_value": None,
+}
+DISMISSED = {"status": "dismissed"}
 STATUS: dict[str, Any] = {
     "account_id": "acc_1",
     "status": "active",
@@ -220,6 +243,12 @@ class Service:
             ("GET", f"{base}/tenants/(.+)/usage/summary", lambda _: Reply(200, self.summary)),
             ("GET", f"{base}/tenants/(.+)/subscription", self._current_subscription),
             ("POST", f"{base}/subscriptions", self._create_subscription),
+            ("GET", f"{base}/spend-alerts", lambda _: Reply(200, {"items": [SPEND_ALERT], "has_more": False})),
+            ("POST", f"{base}/spend-alerts", lambda request: Reply(201, {**SPEND_ALERT, **request.data})),
+            ("DELETE", f"{base}/spend-alerts/alert_1", lambda _: Reply(204, content=b"")),
+            ("GET", ALERTS, lambda _: Reply(200, {"items": [COST_ALERT], "has_more": False})),
+            ("POST", ALERTS, lambda request: Reply(201, {**COST_ALERT, **request.data})),
+            ("POST", f"{base}/realtime-cost/alerts/alert_2/dismiss", lambda _: Reply(200, {**COST_ALERT, **DISMISSED})),
             ("POST", f"{base}/subscriptions/sub_1/(cancel|reactivate)", self._end_subscription),
             ("POST", f"{base}/subscriptions/sub_1/change-plan", self._change_plan),
             ("POST", f"{base}/subscriptions/sub_1/(pause|resume)", self._pause),
