@@ -73,6 +73,7 @@ class TestMatrix:
             ("accounts.cancel_creditgrant", FINANCE_LEAD),
             ("catalog.change_catalogdraft", BILLING),
             ("invoicing.run_billing", BILLING),
+            ("metering.import_usage", BILLING),
             ("catalog.submit_catalogdraft", BILLING),
             ("metering.dismiss_costalert", BILLING),
             ("catalog.publish_catalogdraft", FINANCE_LEAD),

@@ -15,6 +15,7 @@ from billing_site.api.permissions import BOTH_READ, Scopes, internal
 from billing_site.api.views import BillingViewSet
 from billing_site.kernel import clock
 from billing_site.kernel.errors import AccountForbidden, AccountRequired, DomainError, NotFound
+from metering.api.refusals import KeepsRefusals
 from metering.api.serializers.dns import (
     DnsSummaryQuery,
     DnsUsageInput,
@@ -25,9 +26,10 @@ from metering.queries.dns import summarize_dns
 from metering.services.dns import DnsDailyLimitExceeded, record_dns_queries
 
 
-class DnsUsageViewSet(BillingViewSet):
+class DnsUsageViewSet(KeepsRefusals, BillingViewSet):
     """Queries of zones."""
 
+    recording_actions = frozenset({"create"})
     queryset = Account.objects.none()
     serializer_class = DnsUsageSummarySerializer
     scopes: ClassVar[dict[str, Scopes]] = {"create": internal("billing:usage:write"), "summary": BOTH_READ}

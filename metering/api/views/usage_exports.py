@@ -23,6 +23,7 @@ from billing_site.api.views import BillingAPIView
 from billing_site.kernel import clock
 from billing_site.kernel.errors import AccountRequired, NotFound
 from invoicing.services.usage_exports import ExportAnswer, export_usage
+from metering.api.refusals import KeepsRefusals
 from metering.api.serializers.usage_feed import UsageExportInput, UsageExportSerializer
 from metering.api.views.usage_feed import read_numbers
 from metering.queries.meters import MeterNotFound
@@ -31,9 +32,10 @@ from metering.services.usage_exports import ExportKeyReused, NewUsageExport, Qua
 map_constraint("usage_exports_request_once", lambda: ExportKeyReused("Use a new key for a different request."))
 
 
-class UsageExportView(BillingAPIView):
+class UsageExportView(KeepsRefusals, BillingAPIView):
     """Usage for the payment provider, one metric at a time."""
 
+    recording_actions = frozenset({"post"})
     idempotency = "own"
     scopes = {"post": internal("billing:usage:write")}
     problems = {"post": [QuantityNotDerivable, AccountRequired, NotFound, MeterNotFound]}

@@ -19,6 +19,7 @@ from billing_site.api.permissions import internal
 from billing_site.api.views import BillingViewSet
 from billing_site.kernel import clock
 from billing_site.kernel.errors import DomainError, ValidationFailed
+from metering.api.refusals import KeepsRefusals
 from metering.api.serializers.usage_feed import (
     FeedDeletedSerializer,
     FeedDeleteQuery,
@@ -34,9 +35,10 @@ from metering.services.usage_feed import NewFeedEvent, delete_page, read_page, r
 _MAX_CALLER = 300
 
 
-class UsageFeedViewSet(BillingViewSet):
+class UsageFeedViewSet(KeepsRefusals, BillingViewSet):
     """Raw events, for trusted collectors."""
 
+    recording_actions = frozenset({"create"})
     scopes = {
         "list": internal("usage:read"),
         "destroy": internal("usage:delete"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,8 +13,10 @@ from django.db import DatabaseError
 from pytest import MonkeyPatch
 
 from accounts.models import Account
+from billing_site.api.permissions import internal
 from billing_site.kernel import clock
 from metering.api import refusals
+from metering.api.urls import urlpatterns
 from metering.models import RejectedUsageCount, RejectedUsageRequest, UsageEvent
 from metering.services import rejected_usage
 from metering.tasks import purge_rejected_usage
@@ -55,6 +58,29 @@ def kept(query: str = "", **client: Any) -> list[dict[str, Any]]:
     assert response.status_code == 200, response.content
     items: list[dict[str, Any]] = response.json()["items"]
     return items
+
+
+def list_doors() -> Iterator[tuple[str, type[Any], str]]:
+    """Yield path, view and action of every operation that records usage, by the scope it asks for."""
+    for pattern in urlpatterns:
+        view: Any = getattr(pattern.callback, "cls", None)
+        actions: dict[str, str] = getattr(pattern.callback, "actions", None) or {"post": "post"}
+        action = actions.get("post", "")
+        if view is not None and view.scopes.get(action) == internal("billing:usage:write"):
+            yield str(pattern.pattern), view, action
+
+
+class TestDoors:
+    def test_every_door_for_usage_keeps_what_it_refuses(self) -> None:
+        doors = list(list_doors())
+        assert len(doors) >= 8
+        forgetful = [
+            path
+            for path, view, action in doors
+            if not (issubclass(view, refusals.KeepsRefusals) and action in view.recording_actions)
+        ]
+        # These take a promise or a whole file: no event is refused there that its sender believes to be sent.
+        assert [path for path in forgetful if not re.search("quota-reservations|usage-imports", path)] == []
 
 
 class TestWhatIsKept:
@@ -109,6 +135,9 @@ class TestWhatIsKept:
             (EVENTS, {"events": [{"meter_id": "nope", "value": 1, "account": "ACME/alice"}]}, "meter_not_found", 1),
             ("/api/v1/billing/usage", {"account": "acme/alice", "amount": "x"}, "validation_failed", 1),
             ("/api/v1/billing/tenants/nobody/usage", usage(), "not_found", 1),
+            ("/api/internal/usage-events", {"nothing": "known"}, "validation_failed", 1),
+            ("/api/internal/billing/usage-exports", {"account": "acme/alice"}, "quantity_not_derivable", 1),
+            ("/api/v1/dns/usage", {"account": "acme/alice", "queries": "many"}, "validation_failed", 1),
         ],
     )
     def test_by_every_door(self, account: Account, path: str, body: Any, code: str, count: int | None) -> None:
