@@ -74,15 +74,23 @@ def _find_gateway(export: UsageExport) -> PaymentGateway:
 
 
 def export_usage(
-    *, account: Account, new: NewUsageExport, at: datetime, actor: Actor, find_gateway: GetGateway = _find_gateway
+    *,
+    account: Account,
+    new: NewUsageExport,
+    at: datetime,
+    actor: Actor,
+    now: datetime | None = None,
+    find_gateway: GetGateway = _find_gateway,
 ) -> ExportAnswer:
     """
     Count a metric once and tell the provider, and return what came of it.
 
     Call it outside a transaction: the provider is asked between two. A report that fails is kept and tried again, by
-    the sweep or by a repeat of the request. Refusals are those of `request_export`.
+    the sweep or by a repeat of the request. `at` is the account's present, `now` that of the sender, where they differ.
+    Refusals are those of `request_export`.
     """
-    requested = request_export(account=account, new=new, at=at, actor=actor)
+    now = now or at
+    requested = request_export(account=account, new=new, at=at, actor=actor, now=now)
     if requested.export is None:
         return ExportAnswer(requested, None, "duplicate")
     if requested.created:
@@ -90,8 +98,8 @@ def export_usage(
     elif requested.export.is_exported:
         return ExportAnswer(requested, requested.export, "exported" if requested.is_repeat else "duplicate")
     else:
-        claims = claim_exports(at=at, limit=1, export_id=requested.export.pk)
-    settled = _send(claims[0], at=at, find_gateway=find_gateway) if claims else _reload(requested.export)
+        claims = claim_exports(at=now, limit=1, export_id=requested.export.pk)
+    settled = _send(claims[0], at=now, find_gateway=find_gateway) if claims else _reload(requested.export)
     if settled.is_exported:
         return ExportAnswer(requested, settled, "exported")
     return ExportAnswer(requested, settled, "failed" if settled.reason_code else "duplicate")

@@ -103,14 +103,18 @@ class Claim:
 
 
 @transaction.atomic
-def request_export(*, account: Account, new: NewUsageExport, at: datetime, actor: Actor) -> RequestedExport:
+def request_export(
+    *, account: Account, new: NewUsageExport, at: datetime, actor: Actor, now: datetime | None = None
+) -> RequestedExport:
     """
     Count a metric and write down that the provider is to be told, both or neither; the row is claimed for the caller.
 
-    A key seen before counts nothing.
+    A key seen before counts nothing. `at` is the account's present, at which it was used; `now` that of the sender,
+    where they differ.
     :raises QuantityNotDerivable: without a quantity above zero. :raises MeterNotFound: for an unknown meter.
     :raises ExportKeyReused: when the request's key came with another request.
     """
+    now = now or at
     if new.request_key:
         first = _load(UsageExport.objects.filter(request_key=new.request_key))
         if first is not None:
@@ -146,8 +150,8 @@ def request_export(*, account: Account, new: NewUsageExport, at: datetime, actor
         hour=floor_hour(usage.row.timestamp),
         provider=provider,
         attempts=1,
-        next_attempt_at=at + LEASE,
-        uncertain_since=at,
+        next_attempt_at=now + LEASE,
+        uncertain_since=now,
         requested_at=at,
         request_key=new.request_key,
         request_hash=new.request_hash,

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from accounts.models import Account, Subscription
+from billing_site.kernel import clock
 from billing_site.kernel.errors import InvalidState
 from billing_site.kernel.periods import Period
 from billing_site.platform.models import Event
 from catalog.models import Meter
+from invoicing.gateways import registry
 from invoicing.gateways.port import ProviderUnavailable, UsageRejected
 from invoicing.services.provider_updates import NeutralUpdate, apply_provider_update
 from invoicing.services.usage_exports import export_usage, send_due_exports
@@ -21,6 +23,7 @@ from metering.models import UsageExport, UsageExportCursor, UsageExportSurplus
 from metering.services.export_planning import open_cursors, plan_due_accounts
 from metering.services.usage_exports import NewUsageExport, retry_export
 from metering.stores import find_events, insert_voiding, make_voiding, sum_buckets
+from metering.tasks import plan_usage_exports, purge_usage_feed, send_usage_exports
 from tests.support import world
 from tests.support.meter_provider import MeterProvider
 from tests.support.world import TESTER
@@ -330,3 +333,16 @@ class TestTrouble:
         with pytest.raises(InvalidState):
             retry_export(export_id=UsageExport.objects.get().pk, at=after(3), actor=TESTER, reason="again")
         assert len(provider.calls) == (status == "exported")
+
+
+def test_the_schedule_does_all_of_it(provider: MeterProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "GATEWAYS", {"local": lambda: provider})
+    account = open_billed_account()
+    use(account, 3, at=after(0.5), key="e")
+    with clock.travel(after(2)):
+        assert plan_usage_exports() == 1
+        assert send_usage_exports() == 1
+        assert plan_usage_exports() == 0  # not due again yet
+        assert send_usage_exports() == 0
+        assert purge_usage_feed() == 0
+    assert provider.list_told() == [("input_tokens", "10 00:00", 3)]

@@ -68,6 +68,7 @@ class UsageExportView(KeepsRefusals, BillingAPIView):
                 request_hash=digest,
             ),
             at=clock.now(account),
+            now=clock.now(),
             actor=self.actor,
         )
         requested = answer.requested

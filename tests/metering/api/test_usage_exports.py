@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from accounts.models import Account, TestClock
 from invoicing.gateways import registry
+from invoicing.services.usage_exports import send_due_exports
 from metering.models import UsageEvent, UsageExport, UsageExportCursor
 from tests.factories.metering import make_account, make_meter
 from tests.support.api import make_client
@@ -164,6 +167,32 @@ class TestPost:
         assert (answer["status"], answer["exported"]) == ("duplicate", False)
         assert "total of its hour" in answer["reason"]
         assert provider.calls == []
+
+    def test_of_an_account_on_a_test_clock_is_used_then_and_sent_now(self, provider: MeterProvider) -> None:
+        then = NOW - timedelta(days=400)
+        clock = TestClock.objects.create(name="last year", now_at=then)
+        make_account("acme", test_clock=clock, provider_customer_id="cus_timeout")
+        make_meter("llm_tokens")
+        send(event_id="e1", quantity=5)
+        row = UsageExport.objects.get()
+        assert (UsageEvent.objects.get().timestamp, row.timestamp) == (then, then)
+        assert (row.uncertain_since, row.next_attempt_at) == (NOW, NOW + timedelta(minutes=1))
+        Account.objects.update(provider_customer_id="cus_7")
+        assert send_due_exports(at=NOW + timedelta(minutes=1), limit=9) == 1
+        assert list(provider.counted) == ["e1"]
+
+    def test_speaks_the_camel_dialect_and_leaves_data_alone(self) -> None:
+        make_account("acme")
+        make_meter("llm_tokens")
+        body = {"accountId": "acme", "eventId": "e1", "data": {"total_tokens": 7, "someKey": 1}}
+        kind = "application/vnd.billing.camel+json"
+        answer = make_client().post(DOOR, json.dumps(body), content_type=kind, headers={"Accept": kind}).json()
+        assert (answer["idempotencyKey"], answer["quantity"]) == ("e1", 7)
+        told = {"eventType": "usage_recorded", **body, "eventId": "e2"}
+        door = "/api/internal/usage-events"
+        answer = make_client().post(door, json.dumps(told), content_type=kind, headers={"Accept": kind}).json()
+        assert answer["data"] == {"total_tokens": 7, "someKey": 1}
+        assert count_usage() == [7, 7]
 
 
 class TestFailures:
