@@ -16,6 +16,7 @@ from invoicing.api.serializers.invoice import InvoiceSerializer
 urlpatterns: list[URLPattern | URLResolver] = [
     # A path is found by trying one after the other, so what is asked most stands first.
     path("", include("metering.api.hot_urls")),
+    path("", include("accounts.api.hot_urls")),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("admin/", admin.site.urls),
     path("readyz", ReadinessView.as_view(), name="readyz"),

@@ -40,7 +40,7 @@ from accounts.api.views.subscription_grants import SubscriptionGrantView
 from accounts.api.views.subscription_items import SubscriptionItemViewSet
 from accounts.api.views.subscription_updates import SubscriptionUpdateView
 from accounts.api.views.subscriptions import SubscriptionViewSet
-from accounts.api.views.tiers import TierCheckView, TierView
+from accounts.api.views.tiers import TierView
 
 urlpatterns = [
     path("api/v1/billing/accounts", AccountViewSet.as_view({"get": "list", "post": "create"})),
@@ -66,7 +66,6 @@ urlpatterns = [
     path("api/v1/billing/customer-balance/adjustments", AdjustmentView.as_view()),
     path("api/v1/billing/balance-transactions", BalanceTransactionViewSet.as_view({"get": "list"})),
     path("api/v1/billing/tier", TierView.as_view()),
-    path("api/v1/billing/tier-check", TierCheckView.as_view()),
     path("api/v1/billing/credit", StarterCreditView.as_view()),
     path("api/v1/billing/credit-grants", CreditGrantViewSet.as_view({"get": "list", "post": "create"})),
     path("api/v1/billing/credit-grants/<str:grant_id>/void", CreditGrantViewSet.as_view({"post": "void"})),

@@ -119,6 +119,12 @@ class TestCheck:
             client.get(CHECK, {"account": "acme", "model": "x"})
         assert len(queries) == 1
 
+    def test_speaks_camel_case(self) -> None:
+        make_account("acme")
+        shown = make_client().get(CHECK, {"account": "acme"}, headers={"Accept": "application/vnd.billing.camel+json"})
+        assert set(shown.json()) == {"accountId", "tier"}
+        assert shown.json()["tier"]["allowedModels"] == ["model-a", "model-b"]
+
     @pytest.mark.parametrize("path", [TIER, CHECK])
     def test_needs_an_account_that_is_the_callers(self, path: str) -> None:
         make_account("acme")

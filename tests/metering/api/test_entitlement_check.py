@@ -14,6 +14,7 @@ from accounts.models import Account, Subscription, TestClock
 from billing_site.kernel import clock
 from catalog.models import Plan
 from metering.models import AccountQuota, UsageEvent
+from metering.queries import recommendations
 from metering.services.ingest import NewUsageEvent, record_usage_events
 from tests.factories.quotas import limit, make_plan, make_quota, publish_limits
 from tests.support import world
@@ -30,6 +31,7 @@ SCOPE = "use:tokens"
 
 @pytest.fixture(autouse=True)
 def _now() -> Iterator[None]:
+    recommendations._known.clear()
     with clock.travel(NOW):
         yield
 
@@ -104,8 +106,17 @@ class TestBillingRequired:
     def test_names_no_plan_where_none_has_the_scope(self, account: Account) -> None:
         world.subscribe(account, "small")
         assert ask("no:such") == {"allowed": False, "reason": "billing_required", "plan_id": "small"}
-        Plan.objects.filter(key__in=["fair", "dear"]).update(is_active=False)
-        assert "recommended_plan" not in ask("extra:one")
+
+    def test_names_a_plan_no_longer_on_offer_for_a_minute(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.subscribe(account, "small")
+        monkeypatch.setattr(recommendations, "_now", lambda: 100.0)
+        assert ask("extra:one")["recommended_plan"] == "fair"
+        Plan.objects.filter(key="fair").update(is_active=False)
+        assert ask("extra:one")["recommended_plan"] == "fair"
+        monkeypatch.setattr(recommendations, "_now", lambda: 160.0)
+        assert ask("extra:one")["recommended_plan"] == "dear"
 
     def test_follows_what_the_provider_named_last(self, account: Account) -> None:
         world.subscribe(account, "small")
