@@ -39,6 +39,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "keep-usage-keys": {"task": "metering.keep_usage_keys", "schedule": timedelta(minutes=1)},
     "purge-usage-minutes": {"task": "metering.purge_usage_minutes", "schedule": timedelta(minutes=10)},
     "prove-usage": {"task": "metering.prove_usage", "schedule": crontab(hour=2, minute=20)},
+    "archive-usage-days": {"task": "metering.archive_usage_days", "schedule": crontab(hour=4, minute=10)},
     "expire-approvals": {"task": "platform.expire_approvals", "schedule": timedelta(minutes=5)},
     "purge-notices": {"task": "platform.purge_notices", "schedule": crontab(hour=3, minute=50)},
     "sweep-notices": {"task": "platform.sweep_notices", "schedule": timedelta(minutes=1)},

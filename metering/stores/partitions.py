@@ -75,14 +75,7 @@ def add_day(day: date) -> int:
     """
     with brief_locks() as cursor:
         make_day_table(cursor, day)
-        copied = _copy_strays(cursor, day)
-        # A writer that has chosen the default partition already would be refused by it once the day has its own.
-        keep_writers_out(cursor)
-        copied += _copy_strays(cursor, day)
-        if copied:
-            _remove_strays(cursor, day, copied)
-        attach_day(cursor, day)
-    return copied
+        return attach_day(cursor, day)
 
 
 def make_day_table(cursor: CursorWrapper, day: date) -> None:
@@ -97,10 +90,18 @@ def make_day_table(cursor: CursorWrapper, day: date) -> None:
     )
 
 
-def attach_day(cursor: CursorWrapper, day: date) -> None:
-    period = span_day(day)
-    statement = _write("ALTER TABLE usage_events ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})", day, period)
-    cursor.execute(statement)
+def attach_day(cursor: CursorWrapper, day: date) -> int:
+    """Make the table of a day its partition, and return how many events were moved there from the default one."""
+    copied = _copy_strays(cursor, day)
+    # A writer that has chosen the default partition already would be refused by it once the day has its own.
+    keep_writers_out(cursor)
+    copied += _copy_strays(cursor, day)
+    if copied:
+        _remove_strays(cursor, day, copied)
+    cursor.execute(
+        _write("ALTER TABLE usage_events ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})", day, span_day(day))
+    )
+    return copied
 
 
 def _copy_strays(cursor: CursorWrapper, day: date) -> int:

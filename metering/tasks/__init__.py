@@ -6,9 +6,16 @@ from metering.tasks.quotas import expire_quota_reservations
 from metering.tasks.rejected_usage import purge_rejected_usage
 from metering.tasks.usage_feed import plan_usage_exports, purge_usage_feed, send_usage_exports
 from metering.tasks.usage_imports import sweep_usage_imports, work_usage_import
-from metering.tasks.usage_storage import keep_usage_keys, keep_usage_partitions, prove_usage, purge_usage_minutes
+from metering.tasks.usage_storage import (
+    archive_usage_days,
+    keep_usage_keys,
+    keep_usage_partitions,
+    prove_usage,
+    purge_usage_minutes,
+)
 
 __all__ = [
+    "archive_usage_days",
     "evaluate_alerts",
     "expire_quota_reservations",
     "keep_usage_keys",

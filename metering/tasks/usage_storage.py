@@ -5,7 +5,8 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing_site.kernel import clock
-from metering.services import usage_partitions, usage_proof
+from invoicing.queries.unbilled_usage import find_first_unbilled_use
+from metering.services import usage_partitions, usage_proof, usage_retention
 
 
 @shared_task(name="metering.keep_usage_partitions")
@@ -30,3 +31,9 @@ def purge_usage_minutes() -> int:
 def prove_usage() -> int:
     """Prove the usage of the last days; answers how many differences there are."""
     return usage_proof.check_usage(at=clock.now()).count
+
+
+@shared_task(name="metering.archive_usage_days")
+def archive_usage_days() -> int:
+    """Let old days that are invoiced leave for files; answers how many did."""
+    return len(usage_retention.archive_days(at=clock.now(), unbilled_from=find_first_unbilled_use()).archived)
