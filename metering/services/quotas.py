@@ -29,6 +29,7 @@ from catalog.queries.revisions import list_owners
 from metering.models import AccountQuota
 from metering.rating import UnitNotConvertible, convert_quantity
 from metering.services.resource_meters import resolve_resource
+from metering.services.touching import touch_accounts
 
 MAX_RECIPIENTS: Final = 20
 UNLIMITED: Final = Decimal(-1)
@@ -84,6 +85,7 @@ def create_quota(
     quota = AccountQuota(account=owner, meter=meter, resource_type=resource_type.strip(), unit=implied)
     _apply(quota, {**more, "limit": limit, "window": window, **({"unit": unit} if unit else {})})
     _write(quota, force_insert=True)
+    touch_accounts([owner.pk])
     _emit("created", quota, at=at, actor=actor, reason=reason)
     return quota
 
@@ -106,6 +108,7 @@ def update_quota(
     if not previous:
         return quota
     _write(quota)
+    touch_accounts([quota.account_id])
     _emit("updated", quota, at=at, actor=actor, reason=reason, previous=previous)
     return quota
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,8 +12,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account, Subscription, TestClock
-from metering.models import AccountQuota
+from metering.models import AccountQuota, UsageEvent
 from metering.queries.quotas import QuotaUse, find_stopping, list_quota_uses, load_quota_uses
+from metering.rating.windows import get_bucket
+from metering.services.corrections import void_usage_event
 from metering.services.ingest import NewUsageEvent, record_usage_events
 from tests.factories.quotas import limit, make_plan, make_quota, publish_limits
 from tests.support import world
@@ -171,6 +174,60 @@ class TestUse:
         found = get(account, window=window)
         assert found.used == used
         assert found.resets_at == (None if resets_at is None else datetime.fromisoformat(resets_at))
+
+
+class TestCounters:
+    """What counters say is what the events say, however they came."""
+
+    def test_agree_with_events_sent_late_in_parts_twice_and_taken_back(self) -> None:
+        publish_limits()
+        dice = random.Random(11)
+        windows = ("hour", "day", "week", "month", "total", "billing_period")
+        batches = []
+        for number in range(60):
+            moment = NOW - timedelta(minutes=dice.choice((0, 7, 45, 90, 600, 3_000, 9_000, 30_000)))
+            key = f"e{number}"
+            batches.append((moment, dice.randint(0, 9), key, dice.random() < 0.2))
+        found = []
+        for order in range(3):
+            account = world.open_account(f"a{order}")
+            for window in windows:
+                make_quota(account, "tokens", 10_000, window)
+                make_quota(account, "calls", 10_000, window)
+            dice.shuffle(batches)
+            sent = [*batches, *dice.sample(batches, 20)]  # some twice
+            while sent:
+                part = [sent.pop() for _ in range(min(len(sent), dice.randint(1, 15)))]
+                record_usage_events(
+                    events=[
+                        NewUsageEvent(account, meter, Decimal(value), timestamp=moment, idempotency_key=key)
+                        for moment, value, key, _ in part
+                        for meter in ("tokens", "calls")
+                    ],
+                    at=NOW,
+                    actor=world.TESTER,
+                )
+            for _, _, key, is_void in batches:
+                if is_void:
+                    _void(account, "tokens", key)
+                    _void(account, "calls", key)
+            found.append({(use.quota.meter_event_name, use.quota.window): use.used for use in uses_of(account)})
+        assert found[0] == found[1] == found[2]
+        for window in windows:
+            bucket = get_bucket(window, at=NOW)
+            kept = [value for moment, value, _, is_void in batches if moment in bucket and not is_void]
+            assert found[0]["tokens", window] == sum(kept)
+            assert found[0]["calls", window] == len(kept)
+
+
+def uses_of(account: Account) -> list[QuotaUse]:
+    return list_quota_uses(account=account, at=NOW)
+
+
+def _void(account: Account, meter: str, key: str) -> None:
+    rows = UsageEvent.objects.select_related("account__test_clock", "meter")
+    event = rows.get(account=account, meter__event_name=meter, idempotency_key=key)
+    void_usage_event(event=event, at=NOW, actor=world.TESTER, reason="sent by mistake")
 
 
 class TestWarnings:

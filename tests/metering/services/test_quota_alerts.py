@@ -19,11 +19,13 @@ from billing_site.platform.services.notices import sweep_notices
 from metering.models import QuotaAlert
 from metering.services.ingest import NewUsageEvent, record_usage_events
 from metering.services.quota_alerts import evaluate_quota_alerts, sweep_quota_alerts
-from metering.services.quotas import update_quota
+from metering.services.quotas import create_quota, update_quota
 from metering.services.reservations import reserve_quota
+from metering.services.touching import forget_touched
 from metering.tasks.alerts import evaluate_alerts
 from tests.factories.quotas import make_quota, publish_limits
 from tests.support import world
+from tests.support.jobs import SentJobs
 from tests.support.parallel import race
 
 pytestmark = pytest.mark.django_db
@@ -135,6 +137,28 @@ class TestLevels:
         use(account, 85, at=NOW + timedelta(days=40))
         assert look(account) == [("month", "warning", 85)]
         assert QuotaAlert.objects.get().fired_at == NOW + timedelta(days=40)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestEdits:
+    def test_have_the_account_looked_at(self, sent_jobs: SentJobs) -> None:
+        publish_limits()
+        account = world.open_account("alice")
+        use(account, 50)
+        by: dict[str, Any] = {"at": NOW, "actor": world.TESTER}
+        forget_touched()
+        quota = create_quota(account=account, resource_type="tokens", window="month", limit=Decimal(60), **by)
+        assert self.run(sent_jobs) == "warning"
+        update_quota(quota_id=quota.pk, changes={"limit": Decimal(50)}, **by)
+        assert self.run(sent_jobs) == "exceeded"
+
+    def run(self, jobs: SentJobs) -> str | None:
+        """Let the jobs that were sent do their work, and return the level that was told last."""
+        assert jobs.of("metering.evaluate_alerts")
+        with clock.travel(NOW):
+            jobs.run()
+        forget_touched()
+        return QuotaAlert.objects.order_by("-id").values_list("level", flat=True).first()
 
 
 class TestMail:
