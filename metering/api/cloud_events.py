@@ -188,9 +188,10 @@ def _read_usage(envelope: _Envelope, pointer: str, findings: list[FieldError]) -
         known = get_decoder(UsageData).decode(data)
         everything: FreeForm = get_decoder(FreeForm).decode(data)
     except msgspec.ValidationError:
-        known = read_object_of(data, UsageData, f"{pointer}/data", findings)
-        everything = {}
-    if known is None or len(findings) > before:
+        if read_object_of(data, UsageData, f"{pointer}/data", findings) is not None:
+            findings.append(FieldError(f"{pointer}/data", "invalid", "The data holds a number that is out of range."))
+        return None
+    if len(findings) > before:
         return None
     if known.quantity is not None and known.value is not None and known.quantity != known.value:
         findings.append(FieldError(f"{pointer}/data/value", "ambiguous", "quantity and value differ."))

@@ -116,8 +116,12 @@ def _read_row(reader: EventReader, row: Row | FileInvalid, errors: list[LineErro
         errors.append(LineError(row.line, pointer.split("/")[1][:100] if pointer else "", "card_number_refused", _CARD))
         return None
     if any(free.values()):
-        # Plain values: what was read exactly becomes a JSON number again.
-        free = msgspec.json.decode(_encoder.encode(free))
+        try:
+            # Plain values: what was read exactly becomes a JSON number again.
+            free = msgspec.json.decode(_encoder.encode(free))
+        except msgspec.DecodeError:
+            errors.append(LineError(row.line, "", "invalid", "The line holds a number that is out of range."))
+            return None
     return _Read(row.line, reference.strip().lower(), body, free["dimensions"], free["metadata"])
 
 

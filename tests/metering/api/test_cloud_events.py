@@ -231,6 +231,10 @@ class TestRefusals:
         assert findings(refused) == found
         assert not UsageEvent.objects.exists()
 
+    def test_a_number_out_of_range_is_named_and_not_dropped(self, account: Account) -> None:
+        body = json.dumps(event(data={"quantity": 1, "big": 7})).replace("7}", "1e400}")
+        assert findings(problem(post(TENANT, body.encode(), ONE), "validation_failed", 400)) == [("/data", "invalid")]
+
     def test_name_every_bad_event_and_store_nothing(self, account: Account) -> None:
         events = [
             event(),

@@ -202,10 +202,13 @@ class TestChecking:
 
     def test_what_cannot_be_stored_is_named_too(self, account: Account) -> None:
         rows = [
-            '{"service": "api", "quantity": 1, "metadata": {"a": "' + text + '"}}' for text in ("\\u0000", "\\ud800")
+            '{"service": "api", "quantity": 1, "metadata": {"a": ' + text + "}}"
+            for text in ('"\\u0000"', '"\\ud800"', "1e400", "123456789012345678901234567890")
         ]
         done = bring("\n".join(rows), "usage.ndjson", account=account)
-        assert list_errors(done) == [(1, "", "invalid"), (2, "", "invalid")]
+        assert list_errors(done) == [(1, "", "invalid"), (2, "", "invalid"), (3, "", "invalid")]
+        done = bring(rows[3], "usage.ndjson", account=account)
+        assert (done.status, done.created_count) == ("succeeded", 1)
 
     def test_card_numbers_are_refused_and_not_kept(self, account: Account) -> None:
         done = bring(HEADER + '2026-03-01,api,1,"{""note"": ""4242 4242 4242 4242""}"\n', account=account)
