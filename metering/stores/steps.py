@@ -174,16 +174,23 @@ _DIVIDED: Final = f"""
     WITH r AS MATERIALIZED ({_REQUESTS}),
     s AS MATERIALIZED ({_SPANS}),
     rolled AS MATERIALIZED (
-        SELECT r.position, {_ROLLED_STEP} AS step, {_VALUES} AS named, e.total, e.events,
-               e.dimensions ?& ARRAY(SELECT jsonb_array_elements_text(r.keys)) AS knows
+        SELECT r.position, {_ROLLED_STEP} AS step, e.dimension_set, e.dimensions, sum(e.total) AS total,
+               sum(e.events) AS events
         FROM s JOIN r ON r.position = s.position
         JOIN usage_rollups e ON e.account_id = r.account_id AND e.meter_id = r.meter_id AND e.span = s.span
             AND e.starts_at >= s.span_start AND e.starts_at < s.span_end AND NOT e.charged
+        GROUP BY 1, 2, 3, 4
     ),
-    ignorant AS MATERIALIZED (SELECT position FROM rolled GROUP BY position HAVING NOT bool_and(knows)),
+    sets AS MATERIALIZED (
+        SELECT e.position, e.dimension_set, {_VALUES} AS named,
+               e.dimensions ?& ARRAY(SELECT jsonb_array_elements_text(r.keys)) AS knows
+        FROM (SELECT DISTINCT position, dimension_set, dimensions FROM rolled) e JOIN r ON r.position = e.position
+    ),
+    ignorant AS MATERIALIZED (SELECT position FROM sets GROUP BY position HAVING NOT bool_and(knows)),
     parts AS (
-        SELECT position, step, named, total, events FROM rolled
-        WHERE position NOT IN (SELECT position FROM ignorant)
+        SELECT e.position, e.step, d.named, e.total, e.events
+        FROM rolled e JOIN sets d ON d.position = e.position AND d.dimension_set = e.dimension_set
+        WHERE e.position NOT IN (SELECT position FROM ignorant)
         UNION ALL
         SELECT r.position, {_STEP}, {_VALUES}, e.value, e.weight
         FROM s JOIN r ON r.position = s.position JOIN usage_events e ON {_OF_SPAN}
