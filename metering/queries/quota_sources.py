@@ -6,8 +6,12 @@ The rows stand as JSON on annotated accounts, so that whoever asks for more abou
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import json
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
@@ -17,10 +21,15 @@ from django.db.models.functions import Cast, Coalesce, JSONObject
 
 from accounts.models import Account, Subscription
 from accounts.models.subscription import RUNNING_STATUSES
+from billing_site.kernel.statements import prepared_cursor
 from catalog.models import Plan, PlanVersionFeature, Price, QuotaRule
 from metering.models import AccountQuota, QuotaReservation, ReservationStatus
 
 ACCESS_STATUSES: Final = ("active", "trialing")
+_LISTED: Final = ("listed_subscriptions", "listed_quotas", "listed_reservations")
+# They stand in the statement where an account and a moment are filled in.
+_SOME_ACCOUNT: Final = UUID(int=0)
+_SOME_MOMENT: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def with_quota_sources(accounts: QuerySet[Account], *, at: datetime) -> QuerySet[Account]:
@@ -38,6 +47,30 @@ def with_quota_sources(accounts: QuerySet[Account], *, at: datetime) -> QuerySet
             _sum_reservations(at).values(entry=JSONObject(meter_id="meter_id", held=Cast("held", CharField())))
         ),
     )
+
+
+def load_quota_sources(account: Account, *, at: datetime) -> Account:
+    """
+    Return a copy of an account with what `with_quota_sources` annotates, as it is stored at this moment. One query.
+
+    Its statement is long and always the same, so that a process writes it once and the server prepares it.
+    """
+    sql, template = _write_statement()
+    given: dict[Any, Any] = {_SOME_ACCOUNT: account.pk, _SOME_MOMENT: at}
+    with prepared_cursor() as cursor:
+        cursor.execute(sql, [given.get(each, each) for each in template])
+        row: Any = cursor.fetchone() or ([], [], [])
+    found = copy(account)
+    for name, entries in zip(_LISTED, row, strict=True):
+        setattr(found, name, [json.loads(each) if isinstance(each, str) else each for each in entries])
+    return found
+
+
+@cache
+def _write_statement() -> tuple[str, tuple[Any, ...]]:
+    rows = with_quota_sources(Account.objects.filter(pk=_SOME_ACCOUNT), at=_SOME_MOMENT)
+    sql, params = rows.values_list(*_LISTED).query.sql_with_params()
+    return sql, tuple(params)
 
 
 def gives_access(subscription: dict[str, Any], *, at: datetime) -> bool:

@@ -24,7 +24,7 @@ from billing_site.kernel.periods import Period
 from catalog.models import Aggregation, Enforcement, QuotaRule, QuotaWindow
 from metering.models import AccountQuota
 from metering.queries.periods import get_calendar_month
-from metering.queries.quota_sources import gives_access, with_quota_sources
+from metering.queries.quota_sources import gives_access, load_quota_sources, with_quota_sources
 from metering.queries.resources import is_gauge
 from metering.rating.quotas import Level, choose_level, compute_percent, compute_remaining, is_within
 from metering.rating.windows import get_bucket
@@ -157,7 +157,7 @@ def list_quota_uses(
     With `with_inactive` also the account's own that are switched off; they replace nothing. Four queries, or fewer
     where there is nothing to count.
     """
-    source = with_quota_sources(Account.objects.filter(pk=account.pk), at=at).get()
+    source = load_quota_sources(account, at=at)
     quotas = list_quotas_in_force(source, at=at)
     if with_inactive:
         quotas += list_inactive_quotas(source, at=at)
