@@ -142,14 +142,14 @@ _STEPS: Final = f"""
         FROM parts GROUP BY position, step
     ),
     seen AS (
-        SELECT m.position, m.step, count(*) AS members
+        SELECT m.position, width_bucket(m.first_at, r.cuts) AS step, count(*) AS members
         FROM (
-            SELECT r.position, width_bucket(min(e.timestamp), r.cuts) AS step
+            SELECT r.position, min(e.timestamp) AS first_at
             FROM r JOIN usage_events e ON {_WITHIN}
             WHERE r.aggregation = 'unique' AND {_MEMBER} IS NOT NULL AND {STANDS}
-            GROUP BY r.position, r.cuts, {_MEMBER}
-        ) m
-        GROUP BY m.position, m.step
+            GROUP BY r.position, {_MEMBER}
+        ) m JOIN r ON r.position = m.position
+        GROUP BY 1, 2
     )
     SELECT g.position, g.step,
            CASE r.aggregation
