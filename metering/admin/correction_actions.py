@@ -102,24 +102,28 @@ class CorrectionActions:
 
 def _look(event: UsageEvent, call: Call, correct: Callable[[], Any], *, message: str) -> Prospect:
     """Do it, and return how things stood before and stand afterwards."""
-    before = _read(event, call)
+    before = _read(event, inspect_usage(event, at=call.at), call)
     correct()
-    after = _read(event, call)
     found = inspect_usage(event, at=call.at)
+    after = _read(event, found, call)
     shown = build_inspection(found)
     said = shown["voiding"] or shown["billing"]
     return Prospect(
         message=message,
-        changes=[Change(name, value, after.get(name, value)) for name, value in before.items()],
+        changes=[Change(name, value, new) for name, value in before.items() if (new := after.get(name, "")) != value],
         notes=[" ".join(strip_tags(said.text).split())],
     )
 
 
-def _read(event: UsageEvent, call: Call) -> dict[str, str]:
+def _read(event: UsageEvent, found: UsageInspection, call: Call) -> dict[str, str]:
     """Return what a correction may change: the totals the event is in, quotas, and what is not billed yet."""
-    found: UsageInspection = inspect_usage(event, at=call.at)
     unit = event.meter.unit
-    read = {"The event": "counts" if found.facts.counts else "counts nothing"}
+    read = {"The event": f"counts {format_quantity(event.value)} {unit}"}
+    if (correction := found.facts.voided_by) is not None:
+        instead = correction.replacement_value
+        read["The event"] = (
+            "counts nothing" if instead is None else f"{format_quantity(instead)} {unit} count in its place"
+        )
     for bucket in found.facts.buckets:
         events = format_quantity(bucket.now.event_count)
         name = f"{bucket.span.capitalize()} of {bucket.period.start:%d %b %Y %H:%M} UTC"

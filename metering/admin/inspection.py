@@ -74,6 +74,15 @@ _SAID: Final[dict[str, _Said]] = {
         "The time it happened in was billed without this meter: it came later, or nothing priced it then. " + _LATE,
     ),
 }
+# What was taken back before its invoice counts nothing on it.
+_WITHOUT_IT: Final[dict[str, _Said]] = {
+    "invoiced": _Said("Counts nothing", "neutral", "Taken back before {invoice} was made, which holds its time."),
+    "drafted": _Said("Counts nothing", "neutral", "Taken back before {invoice} was made, which holds its time."),
+    "next_invoice": _Said(
+        "Counts nothing", "neutral", "The next invoice of {subscription}, due {due}, will be made without it."
+    ),
+    "later_invoice": _Said("Counts nothing", "neutral", "It will be on no invoice of {subscription}."),
+}
 _TAKEN_BACK_LATE: Final = (
     "{invoice} was made before it was taken back, stays as it is, and bills it. Nothing is credited by itself: where "
     "money is owed, credit it by hand."
@@ -91,7 +100,7 @@ def build_inspection(found: UsageInspection) -> dict[str, Any]:
         "happened": instant(event.timestamp, zone),
         "recorded": instant(event.recorded_at, zone),
         "late": event.recorded_at - event.timestamp,
-        "billing": say_billing(found.billing, zone),
+        "billing": _say(found, zone),
         "voiding": _say_voiding(found, zone),
         "buckets": [_show_bucket(bucket, event) for bucket in facts.buckets],
         "quotas": build_gauges(facts.quotas, meters=[event.meter], zone=zone),
@@ -103,9 +112,12 @@ def build_inspection(found: UsageInspection) -> dict[str, Any]:
     }
 
 
-def say_billing(billing: EventBilling, zone: str) -> Verdict:
+def _say(found: UsageInspection, zone: str) -> Verdict:
     """Return how an event is billed, as a badge and a sentence with links."""
+    billing = found.billing
     said = _SAID[billing.state]
+    if found.voiding is not None and found.voiding.state == billing.state:
+        said = _WITHOUT_IT.get(billing.state, said)
     return Verdict(said.badge, said.tone, format_html(said.text, **_name_parts(billing, zone)))
 
 

@@ -163,7 +163,9 @@ def _list_buckets(event: UsageEvent) -> tuple[EventBucket, ...]:
 
 
 def _list_quotas(event: UsageEvent, *, at: datetime) -> tuple[QuotaUse, ...]:
-    account = with_quota_sources(Account.objects.filter(pk=event.account_id).select_related("test_clock"), at=at).get()
+    # A list: asked twice in one request, before a correction and after it.
+    named = Account.objects.filter(pk=event.account_id).select_related("test_clock")
+    [account] = list(with_quota_sources(named, at=at))
     quotas = [
         _move_to(quota, event.timestamp)
         for quota in list_quotas_in_force(account, at=at)

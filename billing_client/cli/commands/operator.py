@@ -16,6 +16,7 @@ from billing_client.cli.commands import (
     operator_prices,
     operator_stripe,
     operator_usage,
+    operator_usage_events,
     status,
 )
 from billing_client.cli.commands.shared import show_money
@@ -34,7 +35,11 @@ app.add_typer(operator_credit.app, name="credit", help="Credit: give it, take it
 app.add_typer(operator_cycle.app, name="cycle", help="Billing cycles: issue what is due.")
 app.add_typer(operator_invoice.app, name="invoice", help="Finalize and void invoices.")
 app.add_typer(operator_stripe.app, name="stripe", help="The payment provider: test the key, synchronise the catalog.")
-app.add_typer(operator_usage.app, name="usage", help="The usage feed: collect raw events.")
+app.add_typer(operator_usage.app, name="usage", help="Usage events: collect the feed, find and correct single ones.")
+operator_usage.app.command("find")(operator_usage_events.find_events)
+operator_usage.app.command("show")(operator_usage_events.show_event)
+operator_usage.app.command("void")(operator_usage_events.void_event)
+operator_usage.app.command("amend")(operator_usage_events.amend_event)
 app.command("status")(status.run_for_operator)
 accounts = make_app()
 app.add_typer(accounts, name="account", help="Accounts.")
