@@ -214,7 +214,7 @@ def _build_form(
     chosen = [meter.display_name for meter in meters if meter.event_name in choice.names]
     return {
         "ranges": [
-            Option(value, title, choice.stretch.name == value, _link(request, range=value, to="", **{"from": ""}))
+            Option(value, title, choice.stretch.name == value, _link(request, **_choose_range(value, choice)))
             for value, title in _TITLES
         ],
         "buckets": [
@@ -253,6 +253,12 @@ def _build_form(
         "first": choice.first if choice.stretch.name == "custom" else None,
         "last": choice.last if choice.stretch.name == "custom" else None,
     }
+
+
+def _choose_range(name: str, choice: Choice) -> dict[str, str]:
+    """Return what a link to a stretch changes: one day is looked at by hour, and others by day again."""
+    changes = {"range": name, "from": "", "to": ""}
+    return {**changes, "per": ""} if "today" in (name, choice.stretch.name) else changes
 
 
 def _link(request: HttpRequest, **changes: str) -> str:

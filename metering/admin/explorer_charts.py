@@ -90,8 +90,12 @@ def build_charts(found: Exploration, *, names: Mapping[str, str], zone: ZoneInfo
     `names` are what values are called that are ids.
     """
     sets = list(_list_sets(found, names))
-    width = WIDTH if len(sets) == 1 else NARROW
-    return [_build_chart(found, each, zone=zone, width=width) for each in sets]
+    # Two beside each other; one that is left over has the whole width.
+    wide = len(sets) - 1 if len(sets) % 2 else -1
+    return [
+        _build_chart(found, each, zone=zone, width=WIDTH if place == wide else NARROW)
+        for place, each in enumerate(sets)
+    ]
 
 
 def build_rows(found: Exploration, *, names: Mapping[str, str]) -> list[TableRow]:
