@@ -4,10 +4,10 @@ Usage ingest into a small and a large store: the same batches with few and with 
     python benchmarks/ingest_at_size.py [--small 1000000] [--large 10000000] [--batches 40]
 
 Fills the last 35 days of 1,000 accounts with made-up events, their keys as generations that were merged, and totals of
-the number that they would have, then sends batches of today's events of one account through `record_usage_events`; then
-fills up to the large size and does it again. Beside each, a COPY into a bare table tells what the machine gives at that
-moment: the ratio printed last is of rates divided by theirs. 10 million rows need about 5 GB and some minutes, 100 million
-ten times that.
+the number that they would have, then sends batches of today's events of one account through `record_usage_events`;
+then fills up to the large size and does it again. Beside each, a COPY into a bare table tells what the machine gives at
+that moment: the ratio printed last is of rates divided by theirs. 10 million rows need about 5 GB and some minutes, 100
+million ten times that.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
@@ -31,10 +32,10 @@ DAYS = 35
 BATCH = 1000
 TIERS = (32_000_000, 8_000_000, 2_000_000)
 _EVENTS = """
-    INSERT INTO usage_events (id, account_id, meter_id, idempotency_key, value, timestamp, recorded_at, resource_id,
+    INSERT INTO {table} (id, account_id, meter_id, idempotency_key, value, timestamp, recorded_at, resource_id,
                               resource_type, actor_id, dimensions, metadata)
-    SELECT gen_random_uuid(), a.id, m.id, md5(n::text || %(day)s), n %% 4096, t.at, t.at, 'model-' || n %% 7, '', '', '{}',
-           jsonb_build_object('request', n)
+    SELECT gen_random_uuid(), a.id, m.id, md5(n::text || %(day)s), n %% 4096, t.at, t.at, 'model-' || n %% 7, '', '',
+           '{{}}', jsonb_build_object('request', n)
     FROM generate_series(1, %(count)s) n
     JOIN LATERAL (SELECT %(start)s::timestamptz + n * (interval '1 day' / %(count)s) AS at) t ON true
     JOIN present_accounts a ON a.number = n %% 1000
@@ -62,7 +63,6 @@ class Store:
     def __init__(self, url: str) -> None:
         from accounts.models import Account
         from catalog.models import Meter
-        from metering.services.usage_partitions import keep_partitions
         from metering.stores.partitions import add_day
 
         self.raw = psycopg.connect(url, autocommit=True)
@@ -75,23 +75,31 @@ class Store:
             )
         self.raw.execute("CREATE TABLE bare_events AS SELECT * FROM usage_events WITH NO DATA")
         self.raw.execute(
-            "CREATE TABLE present_accounts AS SELECT n AS number, gen_random_uuid() AS id FROM generate_series(0, 999) n;"
-            "CREATE TABLE present_meters AS SELECT row_number() OVER () - 1 AS number, id FROM meters"
+            "CREATE TABLE present_accounts AS SELECT n AS number, gen_random_uuid() AS id FROM generate_series(0, 999) n"
         )
-        for back in range(1, DAYS + 1):
-            add_day((self.today - timedelta(days=back)).date())
-        keep_partitions(at=self.now)
+        self.raw.execute("CREATE TABLE present_meters AS SELECT row_number() OVER () - 1 AS number, id FROM meters")
+        add_day(self.today.date())
         self.raw.execute(*_bind(_TOTALS, {"first": self.today - timedelta(days=DAYS), "today": self.today}, self.raw))
         self.present = self.number = 0
         self.generation = 1
 
     def fill(self, rows: int) -> None:
-        """Add events of the last days, and their keys, until there are so many."""
-        added = rows - self.present
+        """Make the last days anew with so many events, and add the keys that are missing."""
+        from metering.stores.partitions import name_day
+
         for back in range(1, DAYS + 1):
             start = self.today - timedelta(days=back)
-            self.raw.execute(_EVENTS, {"day": f"{start:%j}-{rows}", "start": start, "count": max(1, added // DAYS)})
-        left = added
+            table = name_day(start.date())
+            self.raw.execute(f"DROP TABLE IF EXISTS {table}")
+            self.raw.execute(f"CREATE TABLE {table} (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+            self.raw.execute(
+                _EVENTS.format(table=table), {"day": f"{start:%j}-{rows}", "start": start, "count": rows // DAYS}
+            )
+            self.raw.execute(
+                f"ALTER TABLE usage_events ATTACH PARTITION {table} "
+                f"FOR VALUES FROM ('{start.isoformat()}') TO ('{(start + timedelta(days=1)).isoformat()}')"
+            )
+        left = rows - self.present
         for tier in TIERS:
             while left >= tier:
                 self.add_keys(tier)
@@ -153,18 +161,9 @@ class Store:
         return statistics.median(rates), statistics.median(plain)
 
     def copy(self) -> float:
+        ids, moments = [str(UUID(int=0))] * 3, [self.now.isoformat()] * 2
         line = "\t".join(
-            [
-                *["00000000-0000-0000-0000-000000000000"] * 3,
-                "key",
-                "1",
-                *[self.now.isoformat()] * 2,
-                "model-1",
-                "",
-                "",
-                "{}",
-            ]
-            + ['{"request": 1}', r"\N", "f", "1", r"\N"]
+            [*ids, "key", "1", *moments, "model-1", "", "", "{}", '{"request": 1}', r"\N", "f", "1", r"\N"]
         )
         text = "\n".join([line] * BATCH + [""])
         begun = time.perf_counter()
@@ -192,10 +191,9 @@ def main() -> None:
             store.fill(rows)
             print(f"{rows:,} events present (filled in {time.perf_counter() - begun:,.0f} s)", flush=True)
             rate, plain = store.measure(arguments.batches)
-            found.append((rate, rate / plain))
-            print(
-                f"  {rate:,.0f} events/s, {rate / plain:.3f} of COPY at that moment ({plain:,.0f} rows/s)", flush=True
-            )
+            share = rate / plain
+            found.append((rate, share))
+            print(f"  {rate:,.0f} events/s, {share:.3f} of COPY at that moment ({plain:,.0f} rows/s)", flush=True)
         (small, small_share), (large, large_share) = found
         print(f"  large to small: {large / small:.3f}, both as shares of COPY: {large_share / small_share:.3f}")
         store.raw.close()
