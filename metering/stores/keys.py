@@ -137,6 +137,7 @@ def _build_merged(cursor: CursorWrapper, number: int, chosen: tuple[int, ...], s
     cursor.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (id, generation)")
     # Attaching need not look through the rows when a constraint says what they are.
     cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {table}_generation CHECK (generation = {number})")
+    cursor.execute(f"ANALYZE {table}")
     return keys
 
 

@@ -93,6 +93,8 @@ def make_day_table(cursor: CursorWrapper, day: date) -> None:
 def attach_day(cursor: CursorWrapper, day: date) -> int:
     """Make the table of a day its partition, and return how many events were moved there from the default one."""
     copied = _copy_strays(cursor, day)
+    if copied:
+        cursor.execute(_write("ANALYZE {}", day))  # planned by at once, not only when the server comes round to it
     # A writer that has chosen the default partition already would be refused by it once the day has its own.
     keep_writers_out(cursor)
     copied += _copy_strays(cursor, day)

@@ -30,19 +30,24 @@ _DECLARED: Final = "ARRAY(SELECT jsonb_array_elements_text(m.dimensions))"
 # What the roll-ups of a span are made of. `common` are the dimensions that all stored rows of a bucket are kept by: a
 # meter may have declared others when they were made.
 ROLLED: Final = f"""
-    SELECT e.account_id, e.meter_id, date_trunc(%(span)s, e.timestamp, 'UTC') AS starts_at, p.dimensions,
-           coalesce(e.cost_center_id, {NO_CENTER_SQL}) AS center, e.charged, sum(e.value) AS total,
-           sum(e.weight) AS events, coalesce({_HIGHEST}, 0) AS highest, max(e.timestamp) AS last_event_at,
-           max(e.recorded_at) AS last_recorded_at
-    FROM usage_events e
-    JOIN meters m ON m.id = e.meter_id
-    LEFT JOIN common c ON c.account_id = e.account_id AND c.meter_id = e.meter_id
-        AND c.starts_at = date_trunc(%(span)s, e.timestamp, 'UTC')
+    SELECT g.account_id, g.meter_id, g.starts_at, p.dimensions, g.center, g.charged, sum(g.total) AS total,
+           sum(g.events) AS events, coalesce(max(g.highest), 0) AS highest, max(g.last_event_at) AS last_event_at,
+           max(g.last_recorded_at) AS last_recorded_at
+    FROM (
+        SELECT e.account_id, e.meter_id, date_trunc(%(span)s, e.timestamp, 'UTC') AS starts_at, e.dimensions,
+               coalesce(e.cost_center_id, {NO_CENTER_SQL}) AS center, e.charged, sum(e.value) AS total,
+               sum(e.weight) AS events, {_HIGHEST} AS highest, max(e.timestamp) AS last_event_at,
+               max(e.recorded_at) AS last_recorded_at
+        FROM usage_events e JOIN (SELECT id, aggregation FROM meters) m ON m.id = e.meter_id
+        WHERE {_KEPT_EVENTS}
+        GROUP BY 1, 2, 3, 4, 5, 6, m.aggregation
+    ) g
+    JOIN meters m ON m.id = g.meter_id
+    LEFT JOIN common c USING (account_id, meter_id, starts_at)
     CROSS JOIN LATERAL (
-        SELECT {_PROJECTED.format(given="e.dimensions", names=f"coalesce(c.names, {_DECLARED})")} AS dimensions
+        SELECT {_PROJECTED.format(given="g.dimensions", names=f"coalesce(c.names, {_DECLARED})")} AS dimensions
     ) p
-    WHERE {_KEPT_EVENTS}
-    GROUP BY 1, 2, 3, 4, 5, 6, m.aggregation
+    GROUP BY 1, 2, 3, 4, 5, 6
 """  # noqa: S608 - constants of this module
 
 COMPARE_ROLLUPS: Final = f"""
