@@ -75,7 +75,8 @@ class Store:
             )
         self.raw.execute("CREATE TABLE bare_events AS SELECT * FROM usage_events WITH NO DATA")
         self.raw.execute(
-            "CREATE TABLE present_accounts AS SELECT n AS number, gen_random_uuid() AS id FROM generate_series(0, 999) n"
+            "CREATE TABLE present_accounts AS SELECT n AS number, gen_random_uuid() AS id "
+            "FROM generate_series(0, 999) n"
         )
         self.raw.execute("CREATE TABLE present_meters AS SELECT row_number() OVER () - 1 AS number, id FROM meters")
         add_day(self.today.date())
