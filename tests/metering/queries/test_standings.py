@@ -147,6 +147,38 @@ class TestReadStanding:
         assert min(kinds.values()) >= 10, kinds
         assert kinds["answered"] > 10 * kinds["left"], kinds
 
+    def test_takes_the_billing_period_of_the_subscription_that_limits_by_the_same_window(self) -> None:
+        publish()
+        account = world.open_account()
+        older, newer = world.subscribe(account, "small"), world.subscribe(account, "other")
+        assert older.pk < newer.pk
+        end = older.current_period_end + timedelta(days=3)
+        Subscription.objects.filter(pk=older.pk).update(current_period_end=end)
+        make_quota(account, "tokens", 10, "billing_period")  # small limits that, other only the month
+        found = read(account, "use:tokens")
+        assert found is not None
+        assert found == load(account, "use:tokens")
+        assert found.limits[0].resets_at == end
+
+    @pytest.mark.parametrize(("begins", "ends"), [(-3, 2), (-5, 19), (-6, 19), (-30, 43), (-54, 2)])
+    def test_counts_billing_periods_of_hours(self, begins: int, ends: int) -> None:
+        publish()
+        account = world.open_account()
+        world.subscribe(account, "small")
+        hour = NOW - timedelta(minutes=30)  # 05:00: from -5 to 19 is the day from midnight to midnight
+        Subscription.objects.update(
+            current_period_start=hour + timedelta(hours=begins), current_period_end=hour + timedelta(hours=ends)
+        )
+        events = [
+            NewUsageEvent(account, "tokens", Decimal(1), timestamp=NOW - timedelta(hours=hours)) for hours in range(72)
+        ]
+        record_usage_events(events=events, at=NOW, actor=world.TESTER)
+        found = read(account, "use:tokens")
+        assert found is not None
+        assert found == load(account, "use:tokens")
+        [period] = [each for each in found.limits if each.window == "billing_period"]
+        assert period.used == 1 - begins  # one an hour since then, and the one of this hour
+
     def test_finds_accounts_as_everybody_does(self) -> None:
         publish()
         account = world.open_account("Acme/Élan")
