@@ -8,7 +8,7 @@ is remembered for a minute by each process. It decides nothing. Source: contract
 from __future__ import annotations
 
 from datetime import datetime
-from time import monotonic as _now
+from time import monotonic_ns as _now
 from typing import Any, Final
 
 from django.db.models import Case, DecimalField, Exists, F, OuterRef, Subquery, Value, When
@@ -26,7 +26,7 @@ from metering.rating.entitlements import Decision
 _DAYS: Final = {"day": 1, "week": 7, "month": 30, "year": 365}
 _KNOWN_SECONDS: Final = 60
 _KEPT: Final = 1000
-_known: dict[object, tuple[str | None, float]] = {}
+_known: dict[object, tuple[str | None, int]] = {}
 
 
 def recommend_plan(decision: Decision, *, principal: Principal, reference: str, scope: str, at: datetime) -> str | None:
@@ -41,7 +41,7 @@ def recommend_plan(decision: Decision, *, principal: Principal, reference: str, 
     plan = find_recommended_plan(decision, principal=principal, reference=reference, scope=scope, at=at)
     if len(_known) >= _KEPT:
         _known.clear()
-    _known[key] = (plan, _now() + _KNOWN_SECONDS)
+    _known[key] = (plan, _now() + _KNOWN_SECONDS * 1_000_000_000)
     return plan
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from math import ceil
-from time import monotonic as _now
+from time import monotonic_ns as _now
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LIFETIME_MS: Final = 900  # from before it is read; with the time-out below it ends within a second
-_TIMEOUT_SECONDS: Final = 0.05
-_PAUSE_SECONDS: Final = 1.0
+_TIMEOUT_MS: Final = 50
+_PAUSE_SECONDS: Final = 1
 _FORMAT: Final = "1"  # of the entries; another version of this product does not read them
 
 _decoder: Final = msgspec.json.Decoder(Standing)
 
 
 class _Silence:
-    """Until when a Redis that failed is not asked again, by the monotonic clock."""
+    """Until when a Redis that failed is not asked again, by the monotonic clock, in nanoseconds."""
 
-    until = 0.0
+    until = 0
 
 
 def remember_standing(
@@ -94,7 +94,7 @@ def _set(key: str, entry: bytes, milliseconds: int) -> None:
 
 
 def _fall_silent(error: Exception) -> None:
-    _Silence.until = _now() + _PAUSE_SECONDS
+    _Silence.until = _now() + _PAUSE_SECONDS * 1_000_000_000
     logger.warning("the entitlement cache does not answer, the database does: %s", type(error).__name__)
 
 
@@ -107,7 +107,7 @@ def _connect(url: str) -> Redis:
 
     return redis.Redis.from_url(
         url,
-        socket_timeout=_TIMEOUT_SECONDS,
-        socket_connect_timeout=_TIMEOUT_SECONDS,
+        socket_timeout=_TIMEOUT_MS / 1000,
+        socket_connect_timeout=_TIMEOUT_MS / 1000,
         retry=Retry(NoBackoff(), 0),
     )

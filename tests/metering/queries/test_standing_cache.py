@@ -37,10 +37,10 @@ STANDING = Standing(
 def _fresh(settings: Any) -> Iterator[None]:
     """Each test has keys of its own, and no memory of a Redis that failed."""
     settings.REDIS_PREFIX = f"test-{uuid.uuid4().hex}:"
-    standing_cache._Silence.until = 0.0
+    standing_cache._Silence.until = 0
     connect = standing_cache._connect
     yield
-    standing_cache._Silence.until = 0.0
+    standing_cache._Silence.until = 0
     connect.cache_clear()
 
 
@@ -169,7 +169,7 @@ class TestRedisGone:
         for _ in range(3):
             ask(Source())
         assert len(tried) == 1
-        standing_cache._Silence.until = 0.0
+        standing_cache._Silence.until = 0
         ask(Source())
         assert len(tried) == 2
 
