@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -281,6 +282,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=60, help="seconds after which no further round begins")
     parser.add_argument("--redis", default="redis://127.0.0.1:6379/0", help="where to look for a Redis")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that servers and database go too
     with private_database() as url, ExitStack() as stack:
         requests = make_requests(make_token(), seed(arguments.accounts))
 
