@@ -59,7 +59,7 @@ def remember_standing(
             logger.warning("an entry of the entitlement cache cannot be read")
     begun = _now()
     standing = read()
-    if (rest := _LIFETIME_MS - ceil((_now() - begun) * 1000)) > 0:
+    if (rest := _LIFETIME_MS - ceil((_now() - begun) / 1_000_000)) > 0:
         _set(key, msgspec.json.encode(standing), rest)
     return standing
 

@@ -111,11 +111,11 @@ class TestBillingRequired:
         self, account: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         world.subscribe(account, "small")
-        monkeypatch.setattr(recommendations, "_now", lambda: 100.0)
+        monkeypatch.setattr(recommendations, "_now", lambda: 100 * 10**9)
         assert ask("extra:one")["recommended_plan"] == "fair"
         Plan.objects.filter(key="fair").update(is_active=False)
         assert ask("extra:one")["recommended_plan"] == "fair"
-        monkeypatch.setattr(recommendations, "_now", lambda: 160.0)
+        monkeypatch.setattr(recommendations, "_now", lambda: 160 * 10**9)
         assert ask("extra:one")["recommended_plan"] == "dear"
 
     def test_follows_what_the_provider_named_last(self, account: Account) -> None:

@@ -54,7 +54,7 @@ def server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Red
     settings.REDIS_URL, settings.BILLING_ENTITLEMENT_CACHE = URL, "redis"
     # Long enough for a busy machine, also to answer; what a site has is looked at below.
     monkeypatch.setattr(standing_cache, "_LIFETIME_MS", 60_000)
-    monkeypatch.setattr(standing_cache, "_TIMEOUT_SECONDS", 5)
+    monkeypatch.setattr(standing_cache, "_TIMEOUT_MS", 5_000)
     yield client
     for key in list_keys(client, settings.REDIS_PREFIX):
         client.delete(key)
@@ -68,7 +68,7 @@ def list_keys(client: redis.Redis, prefix: str) -> list[bytes]:
 class Source:
     """What would be read, how long that takes by its own clock, and how often it was."""
 
-    now = 0.0
+    now = 0
 
     def __init__(self, *, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -76,7 +76,7 @@ class Source:
 
     def __call__(self) -> Standing:
         self.reads += 1
-        Source.now += self.seconds
+        Source.now += int(self.seconds * 10**9)
         return STANDING
 
 
@@ -101,7 +101,7 @@ class TestRedis:
         self, server: redis.Redis, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.undo()
-        assert standing_cache._LIFETIME_MS + standing_cache._TIMEOUT_SECONDS * 1000 < 1000
+        assert standing_cache._LIFETIME_MS + standing_cache._TIMEOUT_MS < 1000
         monkeypatch.setattr(standing_cache, "_LIFETIME_MS", 60_000)
         ask(Source())
         [key] = list_keys(server, settings.REDIS_PREFIX)
@@ -115,7 +115,7 @@ class TestRedis:
         monkeypatch.setattr(standing_cache, "_LIFETIME_MS", 900)
         monkeypatch.setattr(standing_cache, "_get", lambda _key: None)
         monkeypatch.setattr(standing_cache, "_set", lambda _key, _entry, milliseconds: kept.append(milliseconds))
-        monkeypatch.setattr(Source, "now", 100.0)
+        monkeypatch.setattr(Source, "now", 100 * 10**9)
         monkeypatch.setattr(standing_cache, "_now", lambda: Source.now)
         for seconds in (0.25, 0.9, 5.0):
             ask(Source(seconds=seconds))
