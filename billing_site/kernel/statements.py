@@ -8,12 +8,14 @@ of Django's connection like any other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from django.conf import settings
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
+from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 
 
 class _Preparing:
@@ -41,6 +43,17 @@ class _NumberedCursor(_Preparing, psycopg.RawCursor[Any]):
     pass
 
 
+class _LoggedCursor(CursorDebugWrapper):
+    """Logs statements as they were written: a prepared one is not at hand as the server got it."""
+
+    @contextmanager
+    def debug_sql(self, sql: Any = None, *arguments: Any, **options: Any) -> Iterator[None]:
+        with super().debug_sql(sql, *arguments, **options):
+            yield
+        if self.db.queries_log and self.db.queries_log[-1]["sql"] is None:
+            self.db.queries_log[-1]["sql"] = str(sql)
+
+
 def prepared_cursor(*, numbered: bool = False) -> CursorWrapper:
     """
     Return a cursor whose statements are prepared on the current connection. Close it, or use it in a `with`.
@@ -51,5 +64,5 @@ def prepared_cursor(*, numbered: bool = False) -> CursorWrapper:
     connection.ensure_connection()
     raw: Any = (_NumberedCursor if numbered else _PreparedCursor)(connection.connection)
     if connection.queries_logged:
-        return connection.make_debug_cursor(raw)
+        return _LoggedCursor(raw, connection)
     return connection.make_cursor(raw)

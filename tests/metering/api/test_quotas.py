@@ -329,7 +329,7 @@ class TestCheck:
         answer = check(requested="61", unit="minutes")
         assert (answer["allowed"], answer["items"][0]["requested"]) == (False, "3660")
         problem(
-            make_client().get(f"{DOOR}/tenants/alice/check", {"requested": 1, "unit": "GB"}), "validation_failed", 400
+            make_client().get(f"{DOOR}/tenants/alice/check", {"requested": "1", "unit": "GB"}), "validation_failed", 400
         )
 
     def test_shows_only_what_alerts_and_decides_on_all(self, account: Account) -> None:
