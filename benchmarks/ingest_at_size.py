@@ -37,7 +37,7 @@ _EVENTS = """
     SELECT gen_random_uuid(), a.id, m.id, md5(n::text || %(day)s), n %% 4096, t.at, t.at, 'model-' || n %% 7, '', '',
            '{{}}', jsonb_build_object('request', n)
     FROM generate_series(1, %(count)s) n
-    JOIN LATERAL (SELECT %(start)s::timestamptz + n * (interval '1 day' / %(count)s) AS at) t ON true
+    JOIN LATERAL (SELECT %(start)s::timestamptz + (n - 1) * (interval '1 day' / %(count)s) AS at) t ON true
     JOIN present_accounts a ON a.number = n %% 1000
     JOIN present_meters m ON m.number = n %% 2
 """
