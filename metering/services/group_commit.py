@@ -10,6 +10,7 @@ nobody gets another's error. Source: ADR 0030.
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,6 +55,9 @@ class GroupCommit:
         """
         if connection.in_atomic_block or not settings.BILLING_USAGE_GROUP_COMMIT:
             return _record_alone(event, at, actor)
+        if not event.idempotency_key:
+            # A group may have been committed though its commit failed: whoever records again then must not count twice.
+            event = event._replace(idempotency_key=uuid.uuid4().hex)
         mine = _Waiting(event, at, actor)
         with self._lock:
             self._queue.append(mine)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from accounts.models import Account
 from billing_site.kernel.actors import SYSTEM
@@ -121,6 +121,18 @@ class TestRecord:
         assert [error.pointer for error in refused.errors] == ["/events/0/quantity"]
         assert all(isinstance(answer, RecordedUsage) and answer.created for answer in crowd.answers.values())
         assert UsageEvent.objects.count() == 3
+
+    def test_counts_once_when_a_commit_only_seems_to_fail(self, crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+        def lose_the_answer(*, events: Sequence[NewUsageEvent], at: datetime, actor: Any) -> list[RecordedUsage]:
+            recorded = crowd.gate.record(events=events, at=at, actor=actor)
+            if len(events) > 1:
+                raise OperationalError("the connection was lost")
+            return recorded
+
+        monkeypatch.setattr(group_commit, "record_usage_events", lose_the_answer)
+        account, _ = make_account(), make_meter()
+        let_in(crowd, event(account, "a"), *(event(account, "") for _ in range(3)))
+        assert UsageEvent.objects.count() == 4
 
     def test_the_next_leads_after_a_failure(self, crowd: Crowd) -> None:
         account, _ = make_account(), make_meter()
