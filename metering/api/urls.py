@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from billing_site.api.lean import lean_view
+from metering.api.hot_urls import TENANT_USAGE
 from metering.api.views.cost_alerts import CostAlertViewSet, SpendAlertViewSet
 from metering.api.views.dns import DnsUsageViewSet
 from metering.api.views.meter_events import MeterEventViewSet
@@ -11,7 +11,7 @@ from metering.api.views.realtime import RealtimeCostViewSet
 from metering.api.views.rejected_usage import RejectedUsageViewSet
 from metering.api.views.reservations import QuotaReservationViewSet
 from metering.api.views.status import StatusViewSet
-from metering.api.views.tenant_usage import TenantUsageViewSet, record_batch, record_one
+from metering.api.views.tenant_usage import TenantUsageViewSet
 from metering.api.views.usage_charges import UsageChargeView
 from metering.api.views.usage_exports import UsageExportView
 from metering.api.views.usage_feed import UsageFeedViewSet
@@ -19,7 +19,6 @@ from metering.api.views.usage_imports import UsageImportViewSet
 from metering.api.views.usage_records import UsageRecordViewSet
 from metering.api.views.zap import ZapView
 
-TENANT = "api/v1/billing/tenants/<path:account_id>/usage"
 IMPORTS = "api/internal/billing/usage-imports"
 QUOTAS = "api/v1/billing/quotas"
 RECORDS = "api/internal/billing/usage-records"
@@ -32,9 +31,7 @@ urlpatterns = [
     path(f"{REALTIME}/current", RealtimeCostViewSet.as_view({"get": "current"})),
     path(f"{REALTIME}/by-resource", RealtimeCostViewSet.as_view({"get": "by_resource"})),
     path(f"{REALTIME}/timeline", RealtimeCostViewSet.as_view({"get": "timeline"})),
-    path(TENANT, lean_view(TenantUsageViewSet.as_view({"get": "list", "post": "create"}), post=record_one)),
-    path(f"{TENANT}/batch", lean_view(TenantUsageViewSet.as_view({"post": "batch"}), post=record_batch)),
-    path(f"{TENANT}/summary", TenantUsageViewSet.as_view({"get": "summary"})),
+    path(f"{TENANT_USAGE}/summary", TenantUsageViewSet.as_view({"get": "summary"})),
     path("api/v1/billing/status", StatusViewSet.as_view({"get": "own"})),
     path("api/internal/billing/accounts/<path:account_id>/status", StatusViewSet.as_view({"get": "of_account"})),
     path("api/internal/billing/rejected-usage", RejectedUsageViewSet.as_view({"get": "list"})),

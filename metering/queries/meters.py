@@ -6,12 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import Q
-
+from billing_site.kernel.model_rows import ModelRows
+from billing_site.kernel.statements import prepared_cursor
 from catalog.models import Meter
 from catalog.queries.meters import MeterNotFound
 
 DEFAULT_ORG: Final = "default"
+_ROWS: Final = ModelRows(Meter, "m")
+_BY_NAME: Final = f"""
+SELECT {_ROWS.columns} FROM meters m
+WHERE org_id = ANY($1::text[]) AND (event_name = ANY($2::text[]) OR id = ANY($3::uuid[]))
+"""  # noqa: S608 - columns of the model
 # What calls with a known price are counted on. Only events of this meter are ever charged when they happen.
 CHARGED_METER: Final = "api-usage"
 
@@ -89,7 +94,9 @@ def load_meters(*, org_ids: Iterable[str], references: Iterable[str]) -> MeterBo
         if metric := METRIC_TYPES.get(name.lower()):
             names.add(metric.meter)
     owners = {*org_ids, DEFAULT_ORG}
-    return MeterBook(Meter.objects.filter(Q(event_name__in=names) | Q(id__in=keys), org_id__in=owners))
+    with prepared_cursor(numbered=True) as cursor:
+        cursor.execute(_BY_NAME, [list(owners), list(names), list(keys)])
+        return MeterBook(map(_ROWS.read, cursor.fetchall()))
 
 
 def get_meter(*, org_id: str | None, reference: str) -> Meter:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
-from accounts.models import Account
+from accounts.models import Account, TestClock
 from billing_site.kernel.actors import SYSTEM
 from billing_site.kernel.errors import ValidationFailed
 from metering.models import UsageEvent
 from metering.services import group_commit
-from metering.services.group_commit import GroupCommit
+from metering.services.group_commit import AccountName, GroupCommit
 from metering.services.ingest import NewUsageEvent, RecordedUsage, record_usage_events
 from tests.factories.metering import AT, make_account, make_meter
 
@@ -47,13 +47,18 @@ class Crowd:
 
     def __init__(self, gate: Gate, commits: GroupCommit) -> None:
         self.gate, self.commits = gate, commits
-        self.answers: dict[str, RecordedUsage | Exception] = {}
+        self.answers: dict[str, RecordedUsage | Exception | None] = {}
         self.threads: list[threading.Thread] = []
 
-    def send(self, sent: NewUsageEvent) -> None:
+    def send(self, sent: NewUsageEvent, name: AccountName | None = None) -> None:
+        def record() -> RecordedUsage | None:
+            if name is None:
+                return self.commits.record(event=sent, at=AT, actor=SYSTEM)
+            return self.commits.record_named(name=name, event=sent, at=AT, actor=SYSTEM)
+
         def work() -> None:
             try:
-                self.answers[sent.idempotency_key] = self.commits.record(event=sent, at=AT, actor=SYSTEM)
+                self.answers[sent.idempotency_key] = record()
             except Exception as error:
                 self.answers[sent.idempotency_key] = error
             finally:
@@ -147,3 +152,54 @@ class TestRecord:
             transaction.set_rollback(True)
         assert not UsageEvent.objects.exists()
         assert not connection.in_atomic_block
+
+
+@pytest.mark.django_db(transaction=True)
+class TestRecordNamed:
+    def test_finds_the_accounts_of_a_group_by_what_their_callers_call_them(self, crowd: Crowd) -> None:
+        ours, theirs = make_account(external_id="Acme/1"), make_account(org_id="other")
+        make_meter()
+        names = {
+            "first": AccountName(" aCME/1 ", None),
+            "by_id": AccountName(ours.public_id, ours.org_id),
+            "foreign": AccountName(theirs.public_id, ours.org_id),
+            "unknown": AccountName("nobody", None),
+        }
+        nobody = Account()
+        crowd.send(event(nobody, "first"), names.pop("first"))
+        assert crowd.gate.entered.wait(PATIENCE)
+        for key, name in names.items():
+            crowd.send(event(nobody, key), name)
+        crowd.gather(len(names))
+        crowd.finish()
+        assert crowd.gate.groups == [1, 1]
+        assert crowd.answers["foreign"] is crowd.answers["unknown"] is None
+        for key in ("first", "by_id"):
+            answer = crowd.answers[key]
+            assert isinstance(answer, RecordedUsage)
+            assert (answer.account, answer.created) == (ours, True)
+        assert set(UsageEvent.objects.values_list("account_id", "idempotency_key")) == {
+            (ours.pk, "first"),
+            (ours.pk, "by_id"),
+        }
+
+    def test_leaves_wrong_events_to_their_callers(self) -> None:
+        account = make_account()
+        make_meter()
+        name = AccountName(account.public_id, None)
+        wrong = event(account, "a", "-1")
+        assert GroupCommit().record_named(name=name, event=wrong, at=AT, actor=SYSTEM) is None
+        assert not UsageEvent.objects.exists()
+
+    def test_counts_by_the_clock_of_the_account(self) -> None:
+        account = make_account()
+        clock = TestClock.objects.create(name="Later", now_at=AT + timedelta(days=400))
+        Account.objects.filter(pk=account.pk).update(test_clock=clock)
+        make_meter()
+        later = NewUsageEvent(account, "requests", Decimal(1), idempotency_key="a")
+        recorded = GroupCommit().record_named(
+            name=AccountName(account.public_id, None), event=later, at=AT, actor=SYSTEM
+        )
+        assert recorded is not None
+        assert recorded.row.timestamp == clock.now_at
+        assert recorded.account.test_clock == clock
