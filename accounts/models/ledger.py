@@ -20,6 +20,8 @@ class LedgerKind(models.TextChoices):
     RECEIVABLE = "receivable"
     CASH = "cash"
     REVENUE = "revenue"
+    DEFERRED_REVENUE = "deferred_revenue"
+    BAD_DEBT = "bad_debt"
     FEES = "fees"
     TAX = "tax"
     PROMOTIONS = "promotions"
@@ -44,6 +46,8 @@ LEDGER_TYPES: dict[str, str] = {
     "receivable": "asset",
     "cash": "asset",
     "revenue": "revenue",
+    "deferred_revenue": "liability",
+    "bad_debt": "expense",
     "fees": "revenue",
     "tax": "liability",
     "promotions": "expense",
