@@ -7,6 +7,7 @@ from invoicing.api.views.estimate import BillingEstimateView
 from invoicing.api.views.impact import CatalogImpactView
 from invoicing.api.views.invoices import InvoiceViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
+from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
 
 BILLING = "api/v1/billing"
 INTERNAL = "api/internal/billing"
@@ -15,6 +16,9 @@ urlpatterns = [
     path(f"{BILLING}/invoices", InvoiceViewSet.as_view({"get": "list"})),
     path(f"{BILLING}/tenants/<path:account_id>/invoices", InvoiceViewSet.as_view({"get": "list_account"})),
     path(f"{BILLING}/tenants/<path:account_id>/billing/estimate", BillingEstimateView.as_view()),
+    path(f"{BILLING}/tenants/<path:account_id>/billing/preview", UpcomingInvoiceViewSet.as_view({"get": "of_account"})),
+    path(f"{BILLING}/invoice-preview", InvoicePreviewView.as_view()),
+    path(f"{BILLING}/invoices/upcoming", UpcomingInvoiceViewSet.as_view({"get": "upcoming"})),
     path(f"{BILLING}/invoices/<str:invoice_id>", InvoiceViewSet.as_view({"get": "retrieve"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/pdf", InvoiceViewSet.as_view({"get": "pdf"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/finalize", InvoiceViewSet.as_view({"post": "finalize"})),

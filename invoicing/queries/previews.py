@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from accounts.models import BILLABLE_STATUSES, Account, Subscription
@@ -25,10 +25,15 @@ from invoicing.queries.schedule_phases import get_boundary_with_phases, group_st
 
 @dataclass(frozen=True, slots=True)
 class PreviewedInvoice:
-    """A draft that would be issued, and what stored money would pay of it; without `settlement` nothing."""
+    """
+    A draft that would be issued, and what stored money would pay of it; without `settlement` nothing.
+
+    `meters` are the public ids of the meters of its items, by the items' public ids.
+    """
 
     draft: Draft
     settlement: Settlement | None
+    meters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def credit_applied(self) -> int:
@@ -86,6 +91,33 @@ def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datet
             settle_boundary(each.boundary)
         pass_plan_credit(due, money=money, times=times, actor=SYSTEM)
     return list(previews.values())
+
+
+def preview_upcoming(*, subscription_id: uuid.UUID, at: datetime) -> PreviewedInvoice | None:
+    """
+    Return the next invoice of a subscription as it would be if nothing more happened until it is due.
+
+    It closes the running period with what was used so far, has what else waits for it, and opens the next period; when
+    periods were missed it is that of the oldest. The draft may have no lines. Money that ends before then pays nothing.
+    None when no invoice is to come: the subscription is paused, ends without one, or is billed elsewhere. Reads only; a
+    fixed number of queries.
+    """
+    subscription = load_subscriptions().get(id=subscription_id)
+    due_at = subscription.next_billing_at
+    if subscription.status not in BILLABLE_STATUSES or due_at is None:
+        return None
+    sellers = get_sellers({subscription.account.org_id})
+    billables = load_billables([subscription], sellers=sellers)
+    then = max(due_at, subscription.account.clock_time or at)
+    times = {subscription.account_id: then}
+    steps = _load_steps(times).get(subscription.id, [])
+    boundary = get_boundary_with_phases(subscription, steps, billables, due_at)
+    if boundary is None:
+        return None
+    (gathered,) = gather_facts([boundary], billables=billables)
+    money = read_stored_money(accounts=[subscription.account], at=then)
+    meters = {key: item.meter.public_id for key, item in gathered.items.items() if item.meter is not None}
+    return replace(_pay(draft_invoice(gathered.facts), subscription, money, times), meters=meters)
 
 
 def _load_steps(times: Mapping[uuid.UUID, datetime]) -> Mapping[uuid.UUID, list[UpcomingStep]]:
