@@ -17,17 +17,23 @@ from unfold.widgets import UnfoldAdminDateWidget, UnfoldAdminSelectWidget
 
 from accounts.models import Account
 from billing_site.backoffice.actions import Call, ReasonForm, service_action
-from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
-from billing_site.backoffice.display import NOTHING, link_display, status_badge, timestamp_display
+from billing_site.backoffice.admin import ReadOnlyInline
+from billing_site.backoffice.display import NOTHING, badge, link_display, status_badge, timestamp_display
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel.periods import local_midnight
-from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
-from invoicing.models.run import UNFINISHED_RUNS
-from invoicing.services.runs import RunRequest, dispatch_run, plan_run, retry_failed
+from invoicing.admin.live_page import LivePageAdmin, describe_rest, render_block
+from invoicing.models import BillingRun, OutcomeStatus, RunOutcome, RunStatus
+from invoicing.models.run import UNFINISHED_RUNS, WORKABLE_RUNS
+from invoicing.queries.runs import RunProgress, measure_progress
+from invoicing.services.run_control import cancel_run, pause_run, resume_run, retry_failed
+from invoicing.services.runs import RunRequest, dispatch_run, plan_run
 
 _UTC = ZoneInfo("UTC")
-_OUTCOME_TONES = {"nothing_to_bill": "neutral"}
-_REFRESH_SECONDS = 3
+_OUTCOME_TONES = {"nothing_to_bill": "neutral", "held_for_review": "warning", "canceled": "neutral"}
+_NOTES = {
+    "paused": "Paused: nothing more is billed in this organization until the run is resumed or canceled.",
+    "canceled": "Canceled: what was not billed is left to the next run.",
+}
 
 
 class StartRunForm(ReasonForm):
@@ -84,18 +90,18 @@ def _count(status: OutcomeStatus) -> Count:
 
 
 @admin.register(BillingRun)
-class BillingRunAdmin(BackOfficeAdmin):
+class BillingRunAdmin(LivePageAdmin):
     """A run is started here or by the schedule; both leave the same rows."""
 
     financial = True
     nav_order = 20
     empty_title = "No billing run yet"
     empty_text = "The schedule looks every five minutes for what is due. “Start a billing run” does it now."
-    list_display = ("name", "org_id", "state", "progress", "issued", "failed", "as_of_shown", "requested_by")
+    list_display = ("name", "org_id", "state", "progress", "issued", "held", "failed", "as_of_shown", "requested_by")
     list_filter = ("status", "scope", "org_id")
     search_fields = ("=org_id", "=requested_by")
     actions_list = ("start_run",)
-    actions_detail = ("retry",)
+    actions_detail = ("pause", "resume", "retry", "cancel")
     inlines = (OutcomeInline,)
     fieldsets = (
         (
@@ -104,9 +110,8 @@ class BillingRunAdmin(BackOfficeAdmin):
                 "fields": (
                     ("name", "state"),
                     ("org_id", "as_of_shown"),
-                    ("progress", "remaining"),
-                    ("issued", "nothing"),
-                    ("failed", "requested_by"),
+                    "live",
+                    ("remaining", "requested_by"),
                     ("started", "finished"),
                 )
             },
@@ -116,10 +121,7 @@ class BillingRunAdmin(BackOfficeAdmin):
     readonly_fields = (
         "name",
         "state",
-        "progress",
-        "issued",
-        "nothing",
-        "failed",
+        "live",
         "as_of_shown",
         "started",
         "finished",
@@ -136,7 +138,8 @@ class BillingRunAdmin(BackOfficeAdmin):
         return rows.select_related("account").annotate(
             total_count=Count("outcomes"),
             issued_count=_count(OutcomeStatus.ISSUED),
-            nothing_count=_count(OutcomeStatus.NOTHING_TO_BILL),
+            held_count=_count(OutcomeStatus.HELD),
+            pending_count=_count(OutcomeStatus.PENDING),
             failed_count=_count(OutcomeStatus.FAILED),
         )
 
@@ -146,8 +149,8 @@ class BillingRunAdmin(BackOfficeAdmin):
 
     @admin.display(description="Progress")
     def progress(self, run: Any) -> SafeString:
-        done = run.issued_count + run.nothing_count + run.failed_count
         total = run.total_count
+        done = total - run.pending_count
         return format_html(
             '<span class="ch-progress"><progress max="{}" value="{}" aria-label="Progress"></progress>'
             ' <span class="ch-number">{} of {}</span></span>',
@@ -161,9 +164,9 @@ class BillingRunAdmin(BackOfficeAdmin):
     def issued(self, run: Any) -> SafeString:
         return _number(run.issued_count)
 
-    @admin.display(description="Nothing to bill")
-    def nothing(self, run: Any) -> SafeString:
-        return _number(run.nothing_count)
+    @admin.display(description="Held for review")
+    def held(self, run: Any) -> SafeString:
+        return badge(f"{run.held_count:,}", "warning") if run.held_count else _number(0)
 
     @admin.display(description="Failed")
     def failed(self, run: Any) -> SafeString:
@@ -171,25 +174,23 @@ class BillingRunAdmin(BackOfficeAdmin):
             return format_html('<span class="ch-badge ch-bad">{}</span>', run.failed_count)
         return _number(0)
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """While the run is on, the page comes back by itself."""
-        response = super().changeform_view(request, object_id, form_url, extra_context)
-        run = self.get_object(request, object_id) if object_id else None
-        if run is not None and run.status in UNFINISHED_RUNS and isinstance(response, HttpResponse):
-            response["Refresh"] = str(_REFRESH_SECONDS)
-        return response
+    @admin.display(description="Progress")
+    def live(self, run: BillingRun) -> SafeString:
+        return self.show_live(run)
+
+    def is_live(self, run: BillingRun) -> bool:
+        return run.status in WORKABLE_RUNS
+
+    def render_progress(self, run: BillingRun) -> SafeString:
+        found = measure_progress(run)
+        note = describe_rest(found.left, found.ends_at) or _NOTES.get(found.status, "")
+        return render_block(done=found.done, total=found.total, facts=_list_facts(found), note=note)
 
     @service_action(
         description="Start a billing run",
         permission="invoicing.run_billingrun",
         effect="Everything that is due in the organization is billed and issued. A subscription that fails is reported"
-        " and stops nobody.",
+        " and stops nobody; an invoice far from what its account is used to waits in the review queue.",
         form=StartRunForm,
         confirm_label="Start",
         icon="play_circle",
@@ -210,12 +211,64 @@ class BillingRunAdmin(BackOfficeAdmin):
         description="Retry what failed",
         permission="invoicing.retry_billingrun",
         effect="The failed subscriptions of this run are billed again; the others are left as they are.",
-        allowed=lambda run: run.status not in UNFINISHED_RUNS and run.failed_count > 0,
+        allowed=lambda run: run.status not in UNFINISHED_RUNS and run.can_become("running") and run.failed_count > 0,
         icon="replay",
     )
     def retry(self, request: HttpRequest, run: BillingRun, call: Call) -> str:
         retry_failed(run_id=run.pk, at=call.at, actor=call.actor, reason=call.reason)
         return "The failed subscriptions are being billed again."
+
+    @service_action(
+        description="Pause",
+        permission="invoicing.run_billingrun",
+        effect="No further subscription is billed until the run is resumed; what is under way is finished first. The "
+        "organization has no other run meanwhile.",
+        allowed=lambda run: run.can_become(RunStatus.PAUSED),
+        icon="pause_circle",
+    )
+    def pause(self, request: HttpRequest, run: BillingRun, call: Call) -> str:
+        pause_run(run_id=run.pk, at=call.at, actor=call.actor, reason=call.reason)
+        return "The run is paused."
+
+    @service_action(
+        description="Resume",
+        permission="invoicing.run_billingrun",
+        effect="The run goes on where it was.",
+        allowed=lambda run: run.status == RunStatus.PAUSED,
+        icon="play_circle",
+        variant="primary",
+    )
+    def resume(self, request: HttpRequest, run: BillingRun, call: Call) -> str:
+        resume_run(run_id=run.pk, at=call.at, actor=call.actor, reason=call.reason)
+        return "The run goes on."
+
+    @service_action(
+        description="Cancel",
+        permission="invoicing.cancel_billingrun",
+        effect="The run ends here. What it issued stays issued; what it has not billed yet is left to the next run.",
+        allowed=lambda run: run.can_become(RunStatus.CANCELED),
+        confirm_label="Cancel the run",
+        icon="cancel",
+        variant="danger",
+    )
+    def cancel(self, request: HttpRequest, run: BillingRun, call: Call) -> str:
+        cancel_run(run_id=run.pk, at=call.at, actor=call.actor, reason=call.reason)
+        return "The run is canceled."
+
+
+def _list_facts(found: RunProgress) -> list[tuple[str, SafeString | str]]:
+    """Return the outcomes with their numbers; those that say something is wrong only where there are some."""
+    counts = found.counts
+    facts: list[tuple[str, SafeString | str]] = [
+        ("Issued", _number(counts[OutcomeStatus.ISSUED])),
+        ("Nothing to bill", _number(counts[OutcomeStatus.NOTHING_TO_BILL])),
+    ]
+    held, failed, canceled = (
+        counts[status] for status in (OutcomeStatus.HELD, OutcomeStatus.FAILED, OutcomeStatus.CANCELED)
+    )
+    facts.append(("Held for review", badge(f"{held:,}", "warning") if held else _number(0)))
+    facts.append(("Failed", badge(f"{failed:,}", "bad") if failed else _number(0)))
+    return [*facts, ("Not billed", _number(canceled))] if canceled else facts
 
 
 def _number(value: int) -> SafeString:

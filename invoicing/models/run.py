@@ -17,19 +17,33 @@ class RunScope(models.TextChoices):
 class RunStatus(models.TextChoices):
     PENDING = "pending"
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELED = "canceled"
 
 
-UNFINISHED_RUNS = ("pending", "running")
+# A paused run still holds its organization: nothing is billed there until it goes on or is canceled.
+UNFINISHED_RUNS = ("pending", "running", "paused")
+WORKABLE_RUNS = ("pending", "running")
+RUN_TRANSITIONS: dict[str, frozenset[str]] = {
+    "pending": frozenset({"running", "paused", "completed", "failed", "canceled"}),
+    "running": frozenset({"paused", "completed", "failed", "canceled"}),
+    "paused": frozenset({"running", "canceled"}),
+    "completed": frozenset({"running"}),
+    "failed": frozenset({"running"}),
+    "canceled": frozenset(),
+}
 
 
 class BillingRun(Identified, Timestamped):
     """
     One pass over what is due in a scope as of an instant: planned once, then worked off row by row.
 
-    `FAILED` means the run itself could not go on; a subscription that fails is an outcome of a completed run.
-    `request_key` ties a run to the request that asked for it, so that a repeat answers from the rows.
+    `FAILED` means the run itself could not go on; a subscription that fails is an outcome of a completed run. A paused
+    one goes on where it was; a canceled one leaves what it had not billed to the next run.
+    `working_since` is when it last began to be worked off: what was settled since tells how fast it is. `request_key`
+    ties a run to the request that asked for it, so that a repeat answers from the rows.
     """
 
     id_prefix = "run"
@@ -47,6 +61,7 @@ class BillingRun(Identified, Timestamped):
     remaining = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
+    working_since = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     livemode = models.BooleanField(default=False)
 
@@ -68,7 +83,7 @@ class BillingRun(Identified, Timestamped):
                 name="billing_runs_scope_matches_account",
             ),
             models.CheckConstraint(
-                condition=Q(status__in=("completed", "failed"), finished_at__isnull=False)
+                condition=Q(status__in=("completed", "failed", "canceled"), finished_at__isnull=False)
                 | Q(status__in=UNFINISHED_RUNS, finished_at__isnull=True),
                 name="billing_runs_finished_has_time",
             ),
@@ -77,12 +92,18 @@ class BillingRun(Identified, Timestamped):
     def __str__(self) -> str:
         return f"{self.org_id} as of {self.as_of:%Y-%m-%d %H:%M}Z"
 
+    def can_become(self, status: str) -> bool:
+        """Tell whether the transition table allows `status` next."""
+        return status in RUN_TRANSITIONS[self.status]
+
 
 class OutcomeStatus(models.TextChoices):
     PENDING = "pending"
     ISSUED = "issued"
     NOTHING_TO_BILL = "nothing_to_bill"
+    HELD = "held_for_review", "held for review"
     FAILED = "failed"
+    CANCELED = "canceled", "not billed, run canceled"
 
 
 class RunOutcome(Identified):
@@ -112,6 +133,10 @@ class RunOutcome(Identified):
             ),
             models.CheckConstraint(
                 condition=~Q(status="failed") | ~Q(error_code=""), name="billing_run_outcomes_failed_has_error"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="held_for_review") | Q(last_invoice__isnull=False),
+                name="billing_run_outcomes_held_has_draft",
             ),
         ]
         indexes = [

@@ -22,7 +22,7 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError
 from billing_site.platform.models.bulk import prefer_indexes, update_rows
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
-from invoicing.models.run import UNFINISHED_RUNS
+from invoicing.models.run import WORKABLE_RUNS
 from invoicing.services.billing import BilledSubscription, bill_subscriptions
 from invoicing.services.drafting import PeriodAlreadyInvoiced
 from invoicing.services.runs import finish_run
@@ -47,16 +47,22 @@ def work_run(*, run_id: uuid.UUID, actor: Actor) -> BillingRun:
     """
     Work on a run until no row can be claimed, then finish it if nothing is left anywhere, and return it.
 
+    Before each chunk it looks whether somebody has paused or canceled the run, and stops then.
+
     Steps of schedules that are due come first, because billing waits for them. Any number of processes may do this at
     the same time. Losing the database raises; the sweep comes back.
     """
     run = BillingRun.objects.get(id=run_id)
-    if run.status not in UNFINISHED_RUNS:
+    if run.status not in WORKABLE_RUNS:
         return run
     sweep_due_schedules(at=run.as_of, org_id=run.org_id, account_id=run.account_id, limit=None, actor=actor)
-    while _work_chunk(run, actor, settings.BILLING_RUN_CHUNK_SIZE):
+    while _may_go_on(run) and _work_chunk(run, actor, settings.BILLING_RUN_CHUNK_SIZE):
         pass
     return finish_run(run_id=run.id, actor=actor)
+
+
+def _may_go_on(run: BillingRun) -> bool:
+    return BillingRun.objects.filter(pk=run.pk, status__in=WORKABLE_RUNS).exists()
 
 
 def _work_chunk(run: BillingRun, actor: Actor, size: int) -> bool:

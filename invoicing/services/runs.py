@@ -18,11 +18,11 @@ from django.db.models.functions import Now
 from accounts.models import Account
 from billing_site.kernel import jobs
 from billing_site.kernel.actors import Actor
-from billing_site.kernel.errors import DomainError, InvalidState
+from billing_site.kernel.errors import DomainError
 from billing_site.platform.models.bulk import copy_rows
 from billing_site.platform.services import events
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome, RunScope, RunStatus
-from invoicing.models.run import UNFINISHED_RUNS
+from invoicing.models.run import WORKABLE_RUNS
 from invoicing.queries.due import list_due, list_due_orgs
 
 # Workers that one run keeps busy at the most; each of them goes on until nothing is left.
@@ -61,7 +61,7 @@ def plan_run(
     """
     Write a run and one pending row per due subscription, and return it; a repeat of the request returns the first run.
 
-    :raises CycleInProgress: if a run of the same organization is not finished.
+    :raises CycleInProgress: if a run of the same organization is not finished; a paused one is not.
     :raises RequestKeyReused: if the key was used for a different request.
     """
     if request.key and (found := _find_repeat(request, org_id)) is not None:
@@ -93,7 +93,7 @@ def plan_run(
     copy_rows(
         [RunOutcome(run=run, subscription_id=each.subscription_id, account_id=each.account_id) for each in due.items]
     )
-    BillingRun.objects.filter(id=run.id).update(remaining=due.remaining, started_at=Now())
+    BillingRun.objects.filter(id=run.id).update(remaining=due.remaining, started_at=Now(), working_since=Now())
     run.refresh_from_db()
     events.emit(
         "billing_run.started",
@@ -144,45 +144,11 @@ def dispatch_run(run: BillingRun) -> int:
 
 
 @transaction.atomic
-def retry_failed(*, run_id: uuid.UUID, at: datetime, actor: Actor, reason: str = "") -> BillingRun:
-    """
-    Put the failed rows of a finished run back to pending, open it again and send workers.
-
-    :raises InvalidState: if the run is not finished or nothing in it failed.
-    :raises CycleInProgress: if another run of the organization is not finished.
-    """
-    run = BillingRun.objects.select_for_update().get(id=run_id)
-    if run.status in UNFINISHED_RUNS:
-        raise InvalidState("The run is not finished yet.", current_status=run.status)
-    failed = RunOutcome.objects.filter(run=run, status=OutcomeStatus.FAILED)
-    count = failed.update(status=OutcomeStatus.PENDING, error_code="", error_detail="", finished_at=None)
-    if not count:
-        raise InvalidState("Nothing in this run failed.", current_status=run.status)
-    run.status, run.finished_at = RunStatus.RUNNING, None
-    try:
-        with transaction.atomic():
-            run.save(update_fields=["status", "finished_at", "updated_at"])
-    except IntegrityError as error:
-        raise CycleInProgress from error
-    events.emit(
-        "billing_run.retried",
-        subject=run,
-        account_id=run.account_id,
-        at=at,
-        actor=actor,
-        data={"id": run.public_id, "subscriptions": count},
-        reason=reason,
-    )
-    dispatch_run(run)
-    return run
-
-
-@transaction.atomic
 def finish_run(*, run_id: uuid.UUID, actor: Actor) -> BillingRun:
     """Mark the run completed when no row is left; otherwise leave it to whoever holds the last row. Idempotent."""
-    run = BillingRun.objects.select_for_update().get(id=run_id)
+    run = BillingRun.objects.select_for_update(no_key=True).get(id=run_id)
     open_rows = RunOutcome.objects.filter(run=run, status=OutcomeStatus.PENDING)
-    if run.status not in UNFINISHED_RUNS or open_rows.exists():
+    if run.status not in WORKABLE_RUNS or open_rows.exists():
         return run
     BillingRun.objects.filter(id=run.id).update(status=RunStatus.COMPLETED, finished_at=Now(), updated_at=Now())
     run.refresh_from_db()
@@ -207,5 +173,5 @@ def count_outcomes(run: BillingRun) -> dict[str, int]:
 
 
 def list_unfinished_runs() -> list[uuid.UUID]:
-    """Return the runs that the sweep has to look at, oldest first."""
-    return list(BillingRun.objects.filter(status__in=UNFINISHED_RUNS).order_by("id").values_list("id", flat=True))
+    """Return the runs that the sweep has to look at, oldest first; paused ones wait for a person."""
+    return list(BillingRun.objects.filter(status__in=WORKABLE_RUNS).order_by("id").values_list("id", flat=True))

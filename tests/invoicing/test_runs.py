@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import LedgerAccount, Subscription
@@ -15,8 +18,11 @@ from billing_site.platform.models import Event
 from invoicing.models import BillingRun, Invoice, RunOutcome
 from invoicing.queries.due import list_due, list_due_orgs
 from invoicing.queries.previews import preview_subscriptions
+from invoicing.queries.runs import list_results, measure_progress
+from invoicing.services import run_work
+from invoicing.services.run_control import cancel_run, pause_run, resume_run, retry_failed
 from invoicing.services.run_work import work_run
-from invoicing.services.runs import CycleInProgress, RunRequest, plan_run, retry_failed
+from invoicing.services.runs import CycleInProgress, RunRequest, count_outcomes, list_unfinished_runs, plan_run
 from invoicing.services.verification import verify_invoice
 from tests.support import world
 from tests.support.jobs import SentJobs
@@ -221,6 +227,83 @@ class TestARun:
         for job in sent_jobs.of("invoicing.work_billing_run"):
             work_run(run_id=BillingRun.objects.get(id=job["run_id"]).id, actor=world.TESTER)
         assert set(BillingRun.objects.values_list("status", flat=True)) == {"completed"}
+
+
+class TestSteering:
+    @pytest.fixture
+    def run(self) -> BillingRun:
+        """A run over three subscriptions, one in each chunk."""
+        for number in range(3):
+            world.subscribe(world.open_account(f"customer-{number}"), "pro")
+        return plan_run(org_id="default", as_of=world.DECEMBER, request=RunRequest(world.TESTER), livemode=False)
+
+    def stop_after(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Any, chunks: int, act: Callable[[], object]
+    ) -> None:
+        """Call `act` once a worker has billed so many chunks of one subscription."""
+        settings.BILLING_RUN_CHUNK_SIZE = 1
+        billed, bill = [], run_work._bill_rows
+
+        def watch(*arguments: Any) -> None:
+            bill(*arguments)
+            billed.append(1)
+            if len(billed) == chunks:
+                act()
+
+        monkeypatch.setattr(run_work, "_bill_rows", watch)
+
+    def count(self, run: BillingRun) -> dict[str, int]:
+        return {status: number for status, number in count_outcomes(run).items() if number}
+
+    def test_pausing_stops_after_the_chunk_and_resuming_goes_on(
+        self, run: BillingRun, monkeypatch: pytest.MonkeyPatch, settings: Any, sent_jobs: SentJobs
+    ) -> None:
+        by: dict[str, Any] = {"run_id": run.id, "at": world.DECEMBER, "actor": world.TESTER}
+        self.stop_after(monkeypatch, settings, 1, lambda: pause_run(**by, reason="prices look odd"))
+        assert work_run(run_id=run.id, actor=world.TESTER).status == "paused"
+        assert self.count(run) == {"pending": 2, "issued": 1}
+        assert work_run(run_id=run.id, actor=world.TESTER).status == "paused"
+        assert list_unfinished_runs() == []
+        with pytest.raises(CycleInProgress):
+            plan_run(org_id="default", as_of=world.DECEMBER, request=RunRequest(world.TESTER), livemode=False)
+        assert resume_run(**by).status == "running"
+        assert work_run(run_id=run.id, actor=world.TESTER).status == "completed"
+        assert self.count(run) == {"issued": 3}
+        types = Event.objects.filter(object_id=run.public_id).order_by("id").values_list("type", "reason")
+        assert list(types) == [
+            ("billing_run.started", ""),
+            ("billing_run.paused", "prices look odd"),
+            ("billing_run.resumed", ""),
+            ("billing_run.completed", ""),
+        ]
+
+    def test_canceling_leaves_the_rest_to_the_next_run(
+        self, run: BillingRun, monkeypatch: pytest.MonkeyPatch, settings: Any
+    ) -> None:
+        by: dict[str, Any] = {"run_id": run.id, "at": world.DECEMBER, "actor": world.TESTER}
+        self.stop_after(monkeypatch, settings, 2, lambda: cancel_run(**by))
+        assert work_run(run_id=run.id, actor=world.TESTER).status == "canceled"
+        assert self.count(run) == {"issued": 2, "canceled": 1}
+        assert [(result.success, result.error) for result in list_results(run)] == [
+            (True, None),
+            (True, None),
+            (False, "run_canceled: The run was canceled before it came to this subscription."),
+        ]
+        again = world.run_cycle(as_of=world.DECEMBER)
+        assert self.count(again) == {"issued": 1}
+        assert len(world.list_invoices()) == 6
+
+    def test_tells_how_far_it_is_and_when_it_will_be_through(self, run: BillingRun) -> None:
+        assert measure_progress(run).left is None
+        done = run.outcomes.order_by("id")[0]
+        BillingRun.objects.filter(pk=run.pk).update(working_since=Now() - timedelta(minutes=10))
+        RunOutcome.objects.filter(pk=done.pk).update(status="nothing_to_bill", finished_at=Now())
+        found = measure_progress(run)
+        assert (found.done, found.total, found.status) == (1, 3, "running")
+        # one subscription took ten minutes, two are left
+        assert found.left is not None and found.left // timedelta(minutes=1) == 20
+        pause_run(run_id=run.id, at=world.DECEMBER, actor=world.TESTER)
+        assert measure_progress(run).left is None
 
 
 class TestAPreview:

@@ -27,14 +27,16 @@ from catalog.services.draft_approvals import submit_draft, withdraw_draft
 from catalog.services.drafts import create_draft, discard_draft, publish_draft
 from invoicing.models import BillingRun, Invoice, PlanMove, PlanMoveItem, RunOutcome
 from invoicing.models.invoice import INVOICE_TRANSITIONS
+from invoicing.models.run import RUN_TRANSITIONS
 from invoicing.services.balance_payments import pay_from_balance
 from invoicing.services.billing import bill_subscriptions
 from invoicing.services.cancellations import cancel_subscription
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.pauses import pause_subscription, resume_subscription
 from invoicing.services.plan_moves import MoveRequest, start_move, work_move
+from invoicing.services.run_control import cancel_run, pause_run, resume_run, retry_failed
 from invoicing.services.run_work import work_run
-from invoicing.services.runs import RunRequest, plan_run, retry_failed
+from invoicing.services.runs import RunRequest, plan_run
 from invoicing.services.schedule_steps import advance_schedule
 from invoicing.services.schedules import cancel_schedule, release_schedule
 from tests.factories.approvals import ADA, BOB, LIFETIME, ask, open_workshop
@@ -340,6 +342,8 @@ def _plan_run(*, fails: bool = False, plan: str = "pro") -> BillingRun:
 def _arrange_run(state: str, _to: str) -> BillingRun:
     """A finished run has a failed row, so that there is something to retry. Pending and failed are written."""
     run = _plan_run(fails=state in ("completed", "failed"))
+    if state in ("paused", "canceled"):
+        RUNS.moves[state](run)
     if state in ("completed", "failed"):
         work_run(run_id=run.pk, actor=world.TESTER)
     if state in ("pending", "failed"):
@@ -348,43 +352,53 @@ def _arrange_run(state: str, _to: str) -> BillingRun:
 
 
 def _hold_run(before: str, after: str) -> str:
-    finished = ("completed", "failed")
+    finished = ("completed", "failed", "canceled")
     return "billing_runs_finished_has_time" if (before in finished) != (after in finished) else ""
+
+
+def _start_run(row: BillingRun) -> object:
+    """Retry a finished run; a paused one is resumed."""
+    act = resume_run if row.status == "paused" else retry_failed
+    return act(run_id=row.pk, at=world.DECEMBER, actor=world.TESTER)
 
 
 RUNS: Final = StateTable(
     model=BillingRun,
-    transitions={
-        "pending": frozenset({"running", "completed", "failed"}),
-        "running": frozenset({"completed", "failed"}),
-        "completed": frozenset({"running"}),
-        "failed": frozenset({"running"}),
-    },
+    transitions=RUN_TRANSITIONS,
     arrange=_arrange_run,
     moves={
-        "running": lambda row: retry_failed(run_id=row.pk, at=world.DECEMBER, actor=world.TESTER),
+        "running": _start_run,
+        "paused": lambda row: pause_run(run_id=row.pk, at=world.DECEMBER, actor=world.TESTER),
         "completed": lambda row: work_run(run_id=row.pk, actor=world.TESTER),
+        "canceled": lambda row: cancel_run(run_id=row.pk, at=world.DECEMBER, actor=world.TESTER),
     },
-    quiet=frozenset({("completed", "completed"), ("failed", "completed")}),
+    quiet=frozenset((before, "completed") for before in ("completed", "failed", "paused", "canceled")),
     # A run begins running, and what fails is one of its rows: nothing else leads there yet.
     unserved=frozenset({("pending", "running"), ("pending", "failed"), ("running", "failed")}),
     held=_hold_run,
+    allows=BillingRun.can_become,
 )
 
 
 def _arrange_outcome(state: str, to: str) -> RunOutcome:
     ends = to if state == "pending" else state
     run = _plan_run(fails=ends == "failed", plan="payg" if ends == "nothing_to_bill" else "pro")
-    if state != "pending":
+    if state == "canceled":
+        cancel_run(run_id=run.pk, at=world.DECEMBER, actor=world.TESTER)
+    elif state != "pending":
         work_run(run_id=run.pk, actor=world.TESTER)
-    return RunOutcome.objects.get(run=run)
+    row = RunOutcome.objects.get(run=run)
+    if state == "held_for_review":
+        set_state(row, state)
+    return row
 
 
 def _hold_outcome(before: str, after: str) -> str:
-    if before == after:
+    if before == after or {before, after} == {"issued", "held_for_review"}:
         return ""
     return {
         "issued": "billing_run_outcomes_issued_has_invoice",
+        "held_for_review": "billing_run_outcomes_held_has_draft",
         "failed": "billing_run_outcomes_failed_has_error",
     }.get(after, "")
 
@@ -393,20 +407,27 @@ def _work_outcome(row: RunOutcome) -> object:
     return work_run(run_id=row.run_id, actor=world.TESTER)
 
 
+def _cancel_outcome(row: RunOutcome) -> object:
+    return cancel_run(run_id=row.run_id, at=world.DECEMBER, actor=world.TESTER)
+
+
 _SETTLED: Final = ("issued", "nothing_to_bill", "failed")
+_ENDS: Final = (*_SETTLED, "canceled")
 OUTCOMES: Final = StateTable(
     model=RunOutcome,
     transitions={
-        "pending": frozenset(_SETTLED),
+        "pending": frozenset({*_ENDS, "held_for_review"}),
         "failed": frozenset({"pending"}),
-        **_final("issued", "nothing_to_bill"),
+        **_final("issued", "nothing_to_bill", "held_for_review", "canceled"),
     },
     arrange=_arrange_outcome,
     moves={
         "pending": lambda row: retry_failed(run_id=row.run_id, at=world.DECEMBER, actor=world.TESTER),
+        "canceled": _cancel_outcome,
         **dict.fromkeys(_SETTLED, _work_outcome),
     },
-    quiet=frozenset((before, after) for before in _SETTLED for after in _SETTLED),
+    quiet=frozenset((before, after) for before in (*_ENDS, "held_for_review") for after in _SETTLED),
+    unserved=frozenset({("pending", "held_for_review")}),
     held=_hold_outcome,
 )
 
