@@ -1,13 +1,13 @@
 """
 Usage ingest into a small and a large store: the same batches with few and with many events and keys present.
 
-    python benchmarks/ingest_at_size.py [--small 1000000] [--large 10000000] [--batches 40]
+    python benchmarks/ingest_at_size.py [--small 1000000] [--large 10000000] [--batches 100]
 
 Fills the last 35 days of 1,000 accounts with made-up events, their keys as generations that were merged, and totals of
-the number that they would have, then sends batches of today's events of one account through `record_usage_events`;
-then fills up to the large size and does it again. Beside each, a COPY into a bare table tells what the machine gives at
-that moment: the ratio printed last is of rates divided by theirs. 10 million rows need about 5 GB and some minutes, 100
-million ten times that.
+the number that they would have, then sends batches of today's events, each of another account, through
+`record_usage_events`; then fills up to the large size and does it again. Beside each, a COPY into a bare table tells
+what the machine gives at that moment: the ratio printed last is of rates divided by theirs. 10 million rows need about
+5 GB and some minutes, 100 million ten times that.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from benchmarks.harness import private_database
 
 DAYS = 35
 BATCH = 1000
+ACCOUNTS = 1000
+PLACES = 2 * ACCOUNTS  # an account and a meter
+WARMING = 20  # batches that fill caches
 TIERS = (32_000_000, 8_000_000, 2_000_000)
 _EVENTS = """
     INSERT INTO {table} (id, account_id, meter_id, idempotency_key, value, timestamp, recorded_at, resource_id,
@@ -68,17 +71,24 @@ class Store:
         self.raw = psycopg.connect(url, autocommit=True)
         self.now = datetime.now(UTC)
         self.today = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
-        self.account = Account.objects.create(name="Bench", external_id="bench")
+        self.accounts = Account.objects.bulk_create(
+            Account(name=f"Bench {number}", external_id=f"bench/{number}") for number in range(ACCOUNTS)
+        )
         for name in ("input", "output"):
             Meter.objects.create(
                 org_id="default", event_name=name, display_name=name, unit="tokens", lookup_key=f"default:{name}"
             )
         self.raw.execute("CREATE TABLE bare_events AS SELECT * FROM usage_events WITH NO DATA")
         self.raw.execute(
-            "CREATE TABLE present_accounts AS SELECT n AS number, gen_random_uuid() AS id "
-            "FROM generate_series(0, 999) n"
+            "CREATE TABLE present_accounts AS SELECT row_number() OVER (ORDER BY id) - 1 AS number, id FROM accounts"
         )
         self.raw.execute("CREATE TABLE present_meters AS SELECT row_number() OVER () - 1 AS number, id FROM meters")
+        # How the ids of events begin, see metering.stores.make_event_id.
+        self.raw.execute(
+            "CREATE TABLE present_places AS "
+            "SELECT encode(substring(sha256(uuid_send(a.id) || uuid_send(m.id)) for 4), 'hex') AS place "
+            "FROM present_accounts a CROSS JOIN present_meters m"
+        )
         add_day(self.today.date())
         self.raw.execute(*_bind(_TOTALS, {"first": self.today - timedelta(days=DAYS), "today": self.today}, self.raw))
         self.present = self.number = 0
@@ -121,8 +131,10 @@ class Store:
         UsageKeyGeneration.objects.get_or_create(number=1, defaults={"is_open": True, "opened_at": self.now})
         self.raw.execute(
             f"CREATE TABLE usage_keys_{number} (LIKE usage_keys);"
-            f"INSERT INTO usage_keys_{number} SELECT gen_random_uuid(), {number}, now(), current_date - n % 34 "
-            f"FROM generate_series(1, {count}) n;"
+            f"INSERT INTO usage_keys_{number} "
+            f"SELECT (place || substr(md5(gen_random_uuid()::text), 1, 24))::uuid, {number}, now(), "
+            f"current_date - n % 34 "
+            f"FROM (SELECT place FROM present_places ORDER BY 1) p CROSS JOIN generate_series(1, {count // PLACES}) n;"
             f"ALTER TABLE usage_keys_{number} ADD PRIMARY KEY (id, generation);"
             f"ALTER TABLE usage_keys ATTACH PARTITION usage_keys_{number} FOR VALUES IN ({number})"
         )
@@ -136,14 +148,15 @@ class Store:
         from metering.services.ingest import NewUsageEvent, record_usage_events
 
         rates, plain = [], []
-        for batch in range(batches + 5):
+        for batch in range(batches + WARMING):
+            account = self.accounts[batch % ACCOUNTS]
             events = []
             for _ in range(BATCH):
                 self.number += 1
                 moment = self.today + timedelta(milliseconds=10 * self.number)
                 events.append(
                     NewUsageEvent(
-                        self.account,
+                        account,
                         "input" if self.number % 2 else "output",
                         Decimal(self.number % 4096),
                         timestamp=min(moment, self.now),
@@ -156,7 +169,7 @@ class Store:
             record_usage_events(events=events, at=datetime.now(UTC), actor=SYSTEM)
             took = time.perf_counter() - begun
             copied = self.copy()
-            if batch >= 5:  # the first ones fill caches
+            if batch >= WARMING:
                 rates.append(BATCH / took)
                 plain.append(BATCH / copied)
         return statistics.median(rates), statistics.median(plain)
@@ -182,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", type=int, default=1_000_000, help="events and keys present first")
     parser.add_argument("--large", type=int, default=10_000_000, help="events and keys present then")
-    parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument("--batches", type=int, default=100)
     arguments = parser.parse_args()
     with private_database() as url:
         store = Store(url)

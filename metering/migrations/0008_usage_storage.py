@@ -8,8 +8,9 @@ from django.db import migrations, models
 
 # An event's id is made of account, meter and key: see metering.stores.make_event_id.
 EVENT_ID = """
-    encode(substring(sha256(uuid_send(account_id) || uuid_send(meter_id) || convert_to(idempotency_key, 'UTF8')) for 16),
-           'hex')::uuid
+    encode(substring(sha256(uuid_send(account_id) || uuid_send(meter_id)) for 4) || substring(
+        sha256(uuid_send(account_id) || uuid_send(meter_id) || convert_to(idempotency_key, 'UTF8')) for 12
+    ), 'hex')::uuid
 """
 
 MAKE_EVENTS = """

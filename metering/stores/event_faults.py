@@ -9,8 +9,9 @@ from typing import Final
 from metering.stores.recomputing import ARCHIVED
 
 _MADE_ID: Final = """
-    encode(substring(sha256(uuid_send(e.account_id) || uuid_send(e.meter_id) || convert_to(e.idempotency_key, 'UTF8'))
-                     for 16), 'hex')::uuid
+    encode(substring(sha256(uuid_send(e.account_id) || uuid_send(e.meter_id)) for 4) || substring(
+        sha256(uuid_send(e.account_id) || uuid_send(e.meter_id) || convert_to(e.idempotency_key, 'UTF8')) for 12
+    ), 'hex')::uuid
 """
 _EVENTS: Final = """
     usage_events e
