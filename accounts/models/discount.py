@@ -97,13 +97,18 @@ class SubscriptionDiscount(Identified, Timestamped):
 
 
 class CouponRedemption(Identified):
-    """That an account used a coupon, once: it became a discount of `subscription`, or credit. Never changes."""
+    """
+    That an account used a coupon, once: it became a discount of `subscription`, or credit. Never changes.
+
+    One that was used on a single document names that by its public id and became a discount there.
+    """
 
     id_prefix = "red"
 
     coupon = models.ForeignKey(Coupon, on_delete=models.PROTECT, related_name="+")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="coupon_redemptions")
-    subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="+")
+    subscription = models.ForeignKey(Subscription, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    document_id = models.CharField(max_length=64, blank=True)
     discount = models.OneToOneField(
         SubscriptionDiscount, null=True, blank=True, on_delete=models.PROTECT, related_name="redemption"
     )
@@ -119,9 +124,15 @@ class CouponRedemption(Identified):
         constraints = [
             models.UniqueConstraint(fields=["coupon", "account"], name="coupon_redemptions_once_per_account"),
             models.CheckConstraint(
-                condition=Q(discount__isnull=False, credit_grant__isnull=True)
-                | Q(discount__isnull=True, credit_grant__isnull=False),
+                condition=Q(document_id="", discount__isnull=False, credit_grant__isnull=True)
+                | Q(document_id="", discount__isnull=True, credit_grant__isnull=False)
+                | (~Q(document_id="") & Q(discount__isnull=True, credit_grant__isnull=True)),
                 name="coupon_redemptions_discount_or_credit",
+            ),
+            models.CheckConstraint(
+                condition=Q(subscription__isnull=False, document_id="")
+                | (Q(subscription__isnull=True) & ~Q(document_id="")),
+                name="coupon_redemptions_subscription_or_document",
             ),
         ]
         triggers = append_only_triggers("coupon_redemptions")

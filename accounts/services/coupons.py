@@ -7,22 +7,23 @@ can never be passed. Source: contract chapter Coupons and discounts; ADR 0022.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 
-from accounts.models import CouponRedemption, CreditGrant, Subscription, SubscriptionDiscount
+from accounts.models import Account, CouponRedemption, CreditGrant, Subscription, SubscriptionDiscount
 from accounts.queries.coupons import MESSAGES, find_obstacle
 from accounts.queries.snapshots import describe_discount
 from accounts.services.credit_grants import grant_credit
 from accounts.services.discounts import attach_discount, lock_subscription, make_coupon_discount
 from billing_site.kernel.actors import Actor
-from billing_site.kernel.errors import DomainError
+from billing_site.kernel.errors import DomainError, NotFound
 from billing_site.platform.services import events
 from catalog.models import Coupon, DiscountType
 from catalog.pricing.breakdown import to_text
-from catalog.queries.coupons import find_coupon
+from catalog.queries.coupons import find_coupon, get_coupon
 
 CREDIT_TAG = "coupon"
 
@@ -97,6 +98,48 @@ def redeem_coupon(
     return redemption
 
 
+def find_usable_coupon(
+    *, account: Account, reference: str, at: datetime, plan_keys: Collection[str], currency: str
+) -> Coupon:
+    """
+    Return the coupon behind a code or id, locked, that the account can use on a document with these plans.
+
+    Every other use of the coupon waits until the transaction ends.
+    :raises CouponNotApplicable: with the first reason why not.
+    """
+    try:
+        found = get_coupon(org_id=account.org_id, reference=reference)
+    except NotFound as error:
+        raise CouponNotApplicable("unknown_code") from error
+    coupon = Coupon.objects.select_for_update(no_key=True).get(pk=found.pk)
+    fitting = next((key for key in plan_keys if key in coupon.applicable_plan_ids), "")
+    obstacle = find_obstacle(coupon, at=at, account=account, plan_key=fitting, currency=currency)
+    if obstacle:
+        raise CouponNotApplicable(obstacle)
+    return coupon
+
+
+def use_coupon_on_document(
+    *, coupon: Coupon, account: Account, document_id: str, at: datetime, actor: Actor, reason: str = ""
+) -> CouponRedemption:
+    """Count a use of a locked coupon on one document, whose discount it becomes, and return the redemption."""
+    coupon.redemption_count += 1
+    coupon.save(update_fields=["redemption_count", "updated_at"])
+    redemption = CouponRedemption.objects.create(
+        coupon=coupon, account=account, document_id=document_id, redeemed_at=at, redeemed_by=str(actor)
+    )
+    events.emit(
+        "coupon.redeemed",
+        subject=redemption,
+        account_id=account.pk,
+        at=at,
+        actor=actor,
+        data=_describe(redemption, None) | {"document_id": document_id},
+        reason=reason,
+    )
+    return redemption
+
+
 def _grant(coupon: Coupon, subscription: Subscription, *, at: datetime, actor: Actor, reason: str) -> CreditGrant:
     return grant_credit(
         account=subscription.account,
@@ -120,7 +163,7 @@ def _describe(redemption: CouponRedemption, discount: SubscriptionDiscount | Non
         "discount_type": coupon.discount_type,
         "discount_value": to_text(coupon.discount_value),
         "currency": coupon.currency or None,
-        "subscription_id": redemption.subscription.public_id,
+        "subscription_id": redemption.subscription.public_id if redemption.subscription is not None else None,
         "discount": describe_discount(discount),
         "credit_grant_id": None if grant is None else grant.public_id,
     }

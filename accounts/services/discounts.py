@@ -53,7 +53,7 @@ def give_discount(
     :raises AmountNotPositive: for an amount of zero or less. :raises NotFound: if there is no such subscription.
     :raises InvalidState: when the subscription has ended or its account is closed.
     """
-    _check_terms(percent_off, amount_off, duration_months, name)
+    check_terms(percent_off, amount_off, duration_months, name)
     subscription = lock_subscription(subscription_id)
     discount = SubscriptionDiscount(
         name=name.strip(),
@@ -160,7 +160,13 @@ def _end(discount: SubscriptionDiscount, why: DiscountEnd, at: datetime) -> None
     discount.save(update_fields=["ended_at", "end_reason", "updated_at"])
 
 
-def _check_terms(percent_off: Decimal | None, amount_off: int | None, months: int | None, name: str) -> None:
+def check_terms(percent_off: Decimal | None, amount_off: int | None, months: int | None, name: str) -> None:
+    """
+    Refuse a discount that cannot be: a percentage or an amount, months (None for any number) and a name.
+
+    :raises ValidationFailed: for both or none, or a value out of range. :raises AmountNotPositive: for an amount of
+        zero or less.
+    """
     if (percent_off is None) == (amount_off is None):
         found = "required" if percent_off is None else "ambiguous"
         raise ValidationFailed.of("/percent_off", found, "Give percent_off or amount_off, one of them.")

@@ -103,6 +103,8 @@ class RedemptionInline(ReadOnlyInline):
 
     @admin.display(description="Subscription")
     def what_for(self, redemption: CouponRedemption) -> SafeString | str:
+        if redemption.subscription is None:
+            return f"invoice {redemption.document_id}"
         return link_to(redemption.subscription, str(redemption.subscription.plan_version))
 
     @admin.display(description="Became")

@@ -5,6 +5,7 @@ from django.urls import path
 from invoicing.api.views.cycle import CycleRunAllView, CycleRunUserView, CycleRunView
 from invoicing.api.views.estimate import BillingEstimateView
 from invoicing.api.views.impact import CatalogImpactView
+from invoicing.api.views.invoice_editing import InvoiceEditingViewSet
 from invoicing.api.views.invoices import InvoiceViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
 from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
@@ -13,7 +14,7 @@ BILLING = "api/v1/billing"
 INTERNAL = "api/internal/billing"
 
 urlpatterns = [
-    path(f"{BILLING}/invoices", InvoiceViewSet.as_view({"get": "list"})),
+    path(f"{BILLING}/invoices", InvoiceViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{BILLING}/tenants/<path:account_id>/invoices", InvoiceViewSet.as_view({"get": "list_account"})),
     path(f"{BILLING}/tenants/<path:account_id>/billing/estimate", BillingEstimateView.as_view()),
     path(f"{BILLING}/tenants/<path:account_id>/billing/preview", UpcomingInvoiceViewSet.as_view({"get": "of_account"})),
@@ -21,6 +22,13 @@ urlpatterns = [
     path(f"{BILLING}/invoices/upcoming", UpcomingInvoiceViewSet.as_view({"get": "upcoming"})),
     path(f"{BILLING}/invoices/<str:invoice_id>", InvoiceViewSet.as_view({"get": "retrieve"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/pdf", InvoiceViewSet.as_view({"get": "pdf"})),
+    path(f"{BILLING}/invoices/<str:invoice_id>/line-items", InvoiceEditingViewSet.as_view({"post": "add_line"})),
+    path(
+        f"{BILLING}/invoices/<str:invoice_id>/line-items/<str:item_id>",
+        InvoiceEditingViewSet.as_view({"delete": "remove_line"}),
+    ),
+    path(f"{BILLING}/invoices/<str:invoice_id>/apply-discount", InvoiceEditingViewSet.as_view({"post": "discount"})),
+    path(f"{BILLING}/invoices/<str:invoice_id>/pay", InvoiceEditingViewSet.as_view({"post": "pay"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/finalize", InvoiceViewSet.as_view({"post": "finalize"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/void", InvoiceViewSet.as_view({"post": "void"})),
     path(f"{BILLING}/cycle/run", CycleRunView.as_view()),

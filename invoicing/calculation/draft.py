@@ -20,6 +20,7 @@ from catalog.pricing.terms import PriceOptions
 from invoicing.calculation.centers import CenterShare, split_amount
 from invoicing.calculation.discounts import LineBase, Reduction, apply_discounts
 from invoicing.calculation.explain import (
+    ROUNDING_NAMES,
     explain_centers,
     explain_charge,
     explain_discounts,
@@ -27,11 +28,13 @@ from invoicing.calculation.explain import (
     has_parts,
 )
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
+from invoicing.calculation.given import GivenFacts, compute_given_unit, explain_given, price_given
 
 LineKind = Literal["subscription", "usage", "one_off", "proration"]
 _PLACES: Final = Decimal("1e-12")
 _PLAIN: Final = PriceOptions()
-# A minimum is owed whatever discounts there are, and a proration is net of the discounts of what it gives back.
+# A minimum is owed whatever discounts there are, and a proration is net of the discounts of what it gives back. What
+# somebody entered is reduced, whatever its type.
 DISCOUNTED_TYPES: Final = ("subscription", "usage")
 
 
@@ -110,7 +113,9 @@ class Draft:
 
     @property
     def period(self) -> Period:
-        """The stretch that the lines cover together."""
+        """The stretch that the lines cover together; without lines, the one that the facts name."""
+        if not self.lines and self.facts.period is not None:
+            return self.facts.period
         return Period(min(line.period.start for line in self.lines), max(line.period.end for line in self.lines))
 
 
@@ -142,7 +147,7 @@ def _discount(facts: InvoiceFacts, lines: Sequence[DraftLine]) -> list[DraftLine
             gross=line.gross,
             plan=line.charge.plan_id,
             meter=line.charge.price.meter,
-            is_open=line.type in DISCOUNTED_TYPES,
+            is_open=line.type in DISCOUNTED_TYPES or line.charge.given is not None,
         )
         for line in lines
     ]
@@ -162,6 +167,9 @@ def _discount(facts: InvoiceFacts, lines: Sequence[DraftLine]) -> list[DraftLine
 def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine]:
     if charge.price.currency != facts.currency:
         raise CurrencyMixed(f"price {charge.price.lookup_key} is in {charge.price.currency}, not {facts.currency}")
+    if charge.given is not None:
+        yield _draft_given(facts, charge, charge.given)
+        return
     priced = _price(charge)
     exact, true_up = priced.amount_decimal, priced.true_up
     amount = round_to_minor(exact, mode=facts.rounding)
@@ -193,6 +201,28 @@ def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine
             amount=amount,
             steps=explain_true_up(charge, priced, amount=amount, rounding=facts.rounding),
         )
+
+
+def _draft_given(facts: InvoiceFacts, charge: ChargeFacts, given: GivenFacts) -> DraftLine:
+    """Return the line of a given charge; one over nothing is a line too, for somebody wanted it there."""
+    exact = price_given(charge.price, charge.quantity)
+    amount = round_to_minor(exact, mode=facts.rounding)
+    splits = split_amount(amount, charge.centers)
+    steps = explain_given(
+        charge, exact=exact, amount=amount, rounding=ROUNDING_NAMES[facts.rounding], timezone=facts.timezone
+    )
+    return DraftLine(
+        charge=charge,
+        type=charge.type,
+        description=given.description,
+        quantity=charge.quantity,
+        unit_amount=compute_given_unit(charge.price, charge.quantity),
+        exact_amount=exact,
+        amount=amount,
+        steps=(*steps, *explain_centers(splits, currency=facts.currency)),
+        gross=amount,
+        splits=splits,
+    )
 
 
 def _price(charge: ChargeFacts) -> PricedQuantity:

@@ -8,7 +8,7 @@ Plain Python: no Django, no I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, localcontext
@@ -20,9 +20,10 @@ from catalog.pricing.terms import PriceTerms
 from catalog.pricing.usage import Usage
 from invoicing.calculation.centers import CenterFacts
 from invoicing.calculation.discounts import DiscountFacts
+from invoicing.calculation.given import GivenFacts
 from invoicing.calculation.texts import format_exact, format_instant, parse_instant
 
-ChargeType = Literal["subscription", "usage", "proration"]
+ChargeType = Literal["subscription", "usage", "proration", "one_off"]
 TRACE_VERSION = 1
 
 
@@ -31,10 +32,11 @@ class QuantitySource:
     """
     Where a quantity comes from.
 
-    For usage: how many events, and the latest moment one of them was recorded. For a fee: the item's quantity.
+    For usage: how many events, and the latest moment one of them was recorded. For a fee: the item's quantity. A given
+    one was entered.
     """
 
-    kind: Literal["item", "usage"]
+    kind: Literal["item", "usage", "given"]
     event_count: int = 0
     last_recorded_at: datetime | None = None
 
@@ -85,7 +87,8 @@ class ChargeFacts:
     closer also have the events or dimensions behind it. With a `share` the period is part of a whole one: a fee and a
     minimum are charged by that share, usage is what it is. A proration is the share of a fee that a change charges, or
     credits with `is_credit`; `discount` is what the fee's own discount takes off a whole period, exact minor units.
-    `centers` are who used it, where the account wants its usage lines split by cost center.
+    `centers` are who used it, where the account wants its usage lines split by cost center. What is `given` was entered
+    by somebody: it has no item, and its price is its own.
     """
 
     type: ChargeType
@@ -102,6 +105,7 @@ class ChargeFacts:
     is_credit: bool = False
     discount: Decimal = Decimal(0)
     centers: tuple[CenterFacts, ...] = ()
+    given: GivenFacts | None = None
 
     @property
     def quantity(self) -> Decimal:
@@ -119,19 +123,19 @@ class ChargeFacts:
             "price": self.price.as_dict(),
             "quantity": format_exact(self.quantity),
             **({"usage": detail} if detail else {}),
-            "period": [format_instant(self.period.start), format_instant(self.period.end)],
+            "period": _write_period(self.period),
             "source": self.source.as_dict(),
             "meter_name": self.meter_name,
             **({"share": self.share.as_dict()} if self.share is not None else {}),
             **({"is_credit": True} if self.is_credit else {}),
             **({"discount": format_exact(self.discount)} if self.discount else {}),
             **({"centers": [center.as_dict() for center in self.centers]} if self.centers else {}),
+            **({"given": self.given.as_dict()} if self.given is not None else {}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ChargeFacts:
         """Rebuild from the stored form."""
-        start, end = data["period"]
         return cls(
             type=data["type"],
             item_id=data["item_id"],
@@ -140,13 +144,14 @@ class ChargeFacts:
             plan_name=data["plan_name"],
             price=PriceTerms.from_dict(data["price"]),
             usage=Usage.from_dict(Decimal(data["quantity"]), data.get("usage") or {}),
-            period=Period(parse_instant(start), parse_instant(end)),
+            period=_read_period(data["period"]),
             source=QuantitySource.from_dict(data["source"]),
             meter_name=data["meter_name"],
             share=ShareFacts.from_dict(data["share"]) if data.get("share") else None,
             centers=tuple(CenterFacts.from_dict(center) for center in data.get("centers") or ()),
             is_credit=data.get("is_credit", False),
             discount=Decimal(data.get("discount", "0")),
+            given=GivenFacts.from_dict(data["given"]) if data.get("given") else None,
         )
 
 
@@ -155,7 +160,8 @@ class InvoiceFacts:
     """
     All facts of one invoice: its currency, zone, rounding policy, charges in line order, and discounts.
 
-    A trace without discounts had none: the key is left out then.
+    A trace without discounts had none: the key is left out then. `period` is what the document names when it has no
+    lines; one of the cycle always has some.
     """
 
     currency: str
@@ -164,6 +170,7 @@ class InvoiceFacts:
     rounding: RoundingMode = "half_up"
     charges: tuple[ChargeFacts, ...] = field(default=())
     discounts: tuple[DiscountFacts, ...] = field(default=())
+    period: Period | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stored form."""
@@ -176,6 +183,7 @@ class InvoiceFacts:
             "rounding": self.rounding,
             "charges": [charge.as_dict() for charge in self.charges],
             **({"discounts": discounts} if discounts else {}),
+            **({"period": _write_period(self.period)} if self.period is not None else {}),
         }
 
     @classmethod
@@ -194,4 +202,14 @@ class InvoiceFacts:
             rounding=data["rounding"],
             charges=tuple(ChargeFacts.from_dict(charge) for charge in data["charges"]),
             discounts=tuple(DiscountFacts.from_dict(discount) for discount in data.get("discounts") or ()),
+            period=_read_period(data["period"]) if data.get("period") else None,
         )
+
+
+def _write_period(period: Period) -> list[str]:
+    return [format_instant(period.start), format_instant(period.end)]
+
+
+def _read_period(stored: Sequence[str]) -> Period:
+    start, end = stored
+    return Period(parse_instant(start), parse_instant(end))

@@ -40,6 +40,7 @@ class Invoice(Identified, Timestamped):
     `boundary` is the number of the subscription's boundary that this invoice settles; unique among invoices that are
     not void. `subscription_discount` is the discount of which this invoice used one month, whether it took something
     off or not. `trace` holds the facts it was computed from; `verify_invoice` recomputes the document from them.
+    `due_days` is what was agreed for this one draft. `reissues` is the voided invoice that this one stands for.
     """
 
     id_prefix = "in"
@@ -79,6 +80,12 @@ class Invoice(Identified, Timestamped):
     voided_at = models.DateTimeField(null=True, blank=True)
     void_reason = models.TextField(blank=True)
     payment_method = models.CharField(max_length=50, blank=True)
+    attempt_count = models.PositiveSmallIntegerField(default=0)
+    last_attempt_at = models.DateTimeField(null=True, blank=True)
+    due_days = models.PositiveSmallIntegerField(null=True, blank=True)
+    reissues = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="reissued_as", db_index=False
+    )
     account_snapshot = models.JSONField(default=dict)
     seller_snapshot = models.JSONField(default=dict)
     trace = models.JSONField(default=dict)
@@ -98,6 +105,12 @@ class Invoice(Identified, Timestamped):
                 fields=["subscription", "boundary"],
                 condition=~Q(status="void") & Q(boundary__isnull=False),
                 name="invoices_period_billed_once",
+            ),
+            # A voided invoice is issued again once; an attempt that is voided too makes room for another.
+            models.UniqueConstraint(
+                fields=["reissues"],
+                condition=~Q(status="void") & Q(reissues__isnull=False),
+                name="invoices_reissued_once",
             ),
             models.CheckConstraint(
                 condition=Q(status="draft", number__isnull=True, finalized_at__isnull=True)
@@ -134,6 +147,8 @@ class Invoice(Identified, Timestamped):
             models.Index(fields=["status", "due_date"], name="invoices_by_due_date"),  # overdue list
             models.Index(fields=["number_text"], name="invoices_number_text"),  # lookup by printed number
             models.Index(fields=["run"], name="invoices_of_run"),  # answer and page of a billing run
+            # What became of a voided invoice.
+            models.Index(fields=["reissues"], condition=Q(reissues__isnull=False), name="invoices_reissues"),
         ]
         triggers = invoice_triggers()
 

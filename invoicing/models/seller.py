@@ -65,6 +65,16 @@ class Seller(Identified, Timestamped):
         verbose_name="Starts wait for payment",
         help_text="A subscription with a fee in advance is on only when its first invoice is paid.",
     )
+    voiding_allowed = models.BooleanField(
+        default=True,
+        verbose_name="Issued invoices may be voided",
+        help_text="Where the law does not know it, an issued invoice is corrected by a credit note and a new one.",
+    )
+    mails_invoices = models.BooleanField(
+        default=False,
+        verbose_name="Invoices are mailed",
+        help_text="To the account's address when an invoice is issued, and when it is paid.",
+    )
     footer = models.TextField(blank=True)
 
     class Meta:

@@ -14,6 +14,8 @@ MUTABLE_AFTER_ISSUE = (
     "voided_at",
     "void_reason",
     "payment_method",
+    "attempt_count",
+    "last_attempt_at",
     "metadata",
     "updated_at",
 )

@@ -119,10 +119,15 @@ def _pass_boundaries(
 def _list_begun(gathered: BoundaryFacts, draft: Draft, now: datetime) -> list[OpenLine]:
     facts = gathered.facts
     return [
-        OpenLine(line, gathered.items[line.charge.item_id].meter, facts.currency, facts.rounding)
+        OpenLine(line, _find_meter(gathered, line), facts.currency, facts.rounding)
         for line in draft.lines
         if line.period.start <= now
     ]
+
+
+def _find_meter(gathered: BoundaryFacts, line: DraftLine) -> Meter | None:
+    item = gathered.items.get(line.charge.item_id)
+    return None if item is None else item.meter
 
 
 def _cut_pause(subscription: Subscription, now: datetime) -> DueBoundary | None:

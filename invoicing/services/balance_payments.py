@@ -7,17 +7,21 @@ Source: policies, rules 22 to 24 and the order of discount, tax and credit; cont
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from django.db import transaction
 from django.db.models import Max
 
+from accounts.models import LedgerEntry, LedgerKind
+from accounts.services import ledger
 from accounts.services.prepaid import InsufficientBalance
 from accounts.services.stored_money import StoredMoney, lock_stored_money, read_stored_money
 from accounts.terms.settling import Settlement
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState
+from billing_site.kernel.money import format_decimal
 from billing_site.platform.services import events
 from invoicing.models import CreditSource, Invoice, InvoiceCredit, InvoiceStatus
 from invoicing.services.activation import activate_paid
@@ -26,6 +30,81 @@ from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 
 PAYABLE_STATUSES: Final = (InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """
+    What an attempt to collect an invoice took, by source, in minor units of its currency.
+
+    `credit_used` came from credit grants, `balance_used` from invoice credit and prepaid money. `error` says why
+    something remains; empty when nothing does.
+    """
+
+    credit_used: int = 0
+    balance_used: int = 0
+    provider_used: int = 0
+    provider_ref: str | None = None
+    error: str | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether nothing remains."""
+        return self.error is None
+
+    @property
+    def amount_charged(self) -> int:
+        """What all sources paid together."""
+        return self.credit_used + self.balance_used + self.provider_used
+
+
+@transaction.atomic
+def collect_invoice(
+    *, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: str = ""
+) -> tuple[Invoice, Collection]:
+    """
+    Try to collect an invoice now, and return it with what was taken: steps 1 to 3 of a collection, each partial.
+
+    What was taken stays taken; when something remains, the invoice stays as it is and counts a failed attempt. Nothing
+    beyond stored money is charged.
+    :raises NotFound: if there is no such invoice. :raises InvalidState: if it is neither open nor uncollectible.
+    Source: contract chapter Collection; endpoint invoice_pay.
+    """
+    invoice, money = _lock_payable(invoice_id, at=at, actor=actor)
+    invoice.attempt_count += 1
+    invoice.last_attempt_at = at
+    invoice.save(update_fields=["attempt_count", "last_attempt_at", "updated_at"])
+    taken = _take(invoice, money=money, at=at, actor=actor, reason=reason)
+    remaining = invoice.amount_remaining
+    collection = Collection(
+        credit_used=taken.granted if taken is not None else 0,
+        balance_used=taken.invoice_credit + taken.prepaid if taken is not None else 0,
+        error=_tell_rest(invoice, taken) if remaining else None,
+    )
+    if remaining:
+        events.emit(
+            "invoice.payment_failed",
+            subject=invoice,
+            account_id=invoice.account_id,
+            at=at,
+            actor=actor,
+            data=snapshot_invoice(invoice)
+            | {
+                "amount_paid": invoice.amount_paid,
+                "amount_remaining": remaining,
+                "attempt_count": invoice.attempt_count,
+                "error": collection.error,
+            },
+            reason=reason,
+        )
+    return invoice, collection
+
+
+def _tell_rest(invoice: Invoice, taken: Settlement | None) -> str:
+    rest = f"{format_decimal(invoice.amount_remaining, invoice.currency)} {invoice.currency.upper()}"
+    if taken is None:
+        return f"The account has no credit or money that may pay it; {rest} remains. No payment method was charged."
+    return f"Stored credit and money did not cover it; {rest} remains. No payment method was charged."
 
 
 @transaction.atomic
@@ -38,12 +117,7 @@ def pay_from_balance(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reaso
     :raises NotFound: if there is no such invoice. :raises InvalidState: if it is neither open nor uncollectible.
     :raises InsufficientBalance: when the account has nothing that may pay it.
     """
-    lock_parties(invoice_id)
-    owners = Invoice.objects.filter(pk=invoice_id).values("account_id")
-    money = lock_stored_money(account_ids=owners, at=at, actor=actor)
-    invoice = lock_invoice(invoice_id)
-    if invoice.status not in PAYABLE_STATUSES:
-        raise InvalidState("Only what is open or uncollectible can be paid.", current_status=invoice.status)
+    invoice, money = _lock_payable(invoice_id, at=at, actor=actor)
     if not take_stored_money(invoice, money=money, at=at, actor=actor, reason=reason):
         raise InsufficientBalance(
             "The account has no credit or money that may pay this invoice.",
@@ -51,6 +125,16 @@ def pay_from_balance(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reaso
             required=invoice.amount_remaining,
         )
     return invoice
+
+
+def _lock_payable(invoice_id: uuid.UUID, *, at: datetime, actor: Actor) -> tuple[Invoice, StoredMoney]:
+    lock_parties(invoice_id)
+    owners = Invoice.objects.filter(pk=invoice_id).values("account_id")
+    money = lock_stored_money(account_ids=owners, at=at, actor=actor)
+    invoice = lock_invoice(invoice_id)
+    if invoice.status not in PAYABLE_STATUSES:
+        raise InvalidState("Only what is open or uncollectible can be paid.", current_status=invoice.status)
+    return invoice, money
 
 
 def preview_balance_payment(invoice: Invoice, *, at: datetime) -> Settlement | None:
@@ -69,10 +153,16 @@ def take_stored_money(invoice: Invoice, *, money: StoredMoney, at: datetime, act
     The first steps of a collection, before any means of payment. Runs in the caller's transaction, which has locked
     account, subscription, money and invoice.
     """
+    taken = _take(invoice, money=money, at=at, actor=actor, reason=reason)
+    return 0 if taken is None else taken.applied
+
+
+def _take(invoice: Invoice, *, money: StoredMoney, at: datetime, actor: Actor, reason: str) -> Settlement | None:
+    """Let stored money pay a locked invoice, and return what each source paid; None for nothing."""
     charges = list_open_charges(invoice)
     payment = money.pay(account=invoice.account, charges=charges, currency=invoice.currency)
     if payment is None:
-        return 0
+        return None
     last = InvoiceCredit.objects.filter(invoice=invoice).aggregate(position=Max("position"), payment=Max("payment"))
     number = (last["payment"] or 0) + 1
     prepared = prepare_payment(invoice, payment, charges=charges, at=at, number=number)
@@ -80,15 +170,18 @@ def take_stored_money(invoice: Invoice, *, money: StoredMoney, at: datetime, act
     store_credits([invoice], parts, at=at, number=number, first_position=(last["position"] or 0) + 1)
     applied = payment.settlement.applied
     add_payment(invoice, amount=applied, at=at, actor=actor, method=_choose_method(invoice, applied), reason=reason)
-    return applied
+    return payment.settlement
 
 
 def add_payment(invoice: Invoice, *, amount: int, at: datetime, actor: Actor, method: str, reason: str = "") -> None:
     """
     Count `amount` minor units as paid on a locked invoice; at zero remaining it is paid, by `method`.
 
-    The money is booked by the caller. Whatever way it came, a subscription that waited for it is active then.
+    The money is booked by the caller. Whatever way it came, a subscription that waited for it is active then; of what
+    was given up as uncollectible, so much is no bad debt any more.
     """
+    if invoice.status == InvoiceStatus.UNCOLLECTIBLE:
+        _recover(invoice, amount, at)
     before = {"status": invoice.status, "amount_paid": invoice.amount_paid}
     invoice.amount_paid += amount
     is_paid = invoice.amount_remaining == 0
@@ -107,6 +200,26 @@ def add_payment(invoice: Invoice, *, amount: int, at: datetime, actor: Actor, me
         reason=reason,
     )
     activate_paid([invoice], at=at, actor=actor)
+
+
+def _recover(invoice: Invoice, amount: int, at: datetime) -> None:
+    """Take back `amount` of the write-off of an invoice, where it was written off."""
+    written_off = LedgerEntry.objects.filter(key=f"uncollectible:{invoice.public_id}").exists()
+    if not written_off:
+        return
+    ledger.post_entry(
+        key=f"recovered:{invoice.public_id}:{invoice.amount_paid + amount}",
+        type="invoice_recovery",
+        account_id=invoice.account_id,
+        postings=[
+            ledger.PostingSpec(LedgerKind.RECEIVABLE, invoice.account_id, invoice.currency, amount),
+            ledger.PostingSpec(LedgerKind.BAD_DEBT, None, invoice.currency, -amount),
+        ],
+        at=at,
+        livemode=invoice.livemode,
+        description="Paid after it was given up",
+        metadata={"invoice_id": invoice.public_id},
+    )
 
 
 def _choose_method(invoice: Invoice, applied: int) -> str:

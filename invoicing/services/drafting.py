@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from accounts.models import Account, CostCenter, Subscription, SubscriptionDiscount, SubscriptionItem
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.ids import new_uuid
 from billing_site.platform.models.bulk import copy_rows, update_rows
-from catalog.models import PlanVersion, Price
-from invoicing.calculation.draft import Draft
+from catalog.models import Meter, PlanVersion, Price
+from invoicing.calculation.draft import Draft, DraftLine
 from invoicing.models import BillingRun, Invoice, InvoiceLine, InvoiceLineSplit, PendingCharge, Seller
 from invoicing.services.sellers import snapshot_seller
 
@@ -25,16 +25,18 @@ class DraftToWrite:
     """
     A draft with the rows it belongs to. `items` holds the subscription's items by id.
 
-    `waiting` are the pending charges that the draft takes up, `discount` the one of which it uses a month.
+    `waiting` are the pending charges that the draft takes up, `discount` the one of which it uses a month. `extra` are
+    further columns of the invoice.
     """
 
     draft: Draft
-    subscription: Subscription
+    subscription: Subscription | None
     account: Account
     seller: Seller
     items: Mapping[str, SubscriptionItem]
     waiting: Sequence[PendingCharge] = ()
     discount: SubscriptionDiscount | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> list[tuple[Invoice, list[InvoiceLine]]]:
@@ -49,7 +51,13 @@ def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> l
     written = [_build(each, run) for each in drafts]
     copy_rows([invoice for invoice, _ in written])
     copy_rows([line for _, lines in written for line in lines])
-    copy_rows([split for each, (_, lines) in zip(drafts, written, strict=True) for split in _build_splits(each, lines)])
+    copy_rows(
+        [
+            split
+            for each, (_, lines) in zip(drafts, written, strict=True)
+            for split in build_splits(each.draft.lines, lines)
+        ]
+    )
     _take_up(drafts, [invoice for invoice, _ in written])
     return written
 
@@ -88,17 +96,29 @@ def _build(each: DraftToWrite, run: BillingRun | None) -> tuple[Invoice, list[In
         account_snapshot=snapshot_account(account),
         seller_snapshot=snapshot_seller(each.seller),
         trace=draft.facts.as_dict(),
-        livemode=each.subscription.livemode,
+        livemode=(each.subscription or account).livemode,
     )
-    return invoice, [_build_line(invoice, each, position) for position in range(len(draft.lines))]
+    for column, value in each.extra.items():
+        setattr(invoice, column, value)
+    lines = [
+        build_line(invoice, line, position=position, item=each.items.get(line.charge.item_id))
+        for position, line in enumerate(draft.lines, start=1)
+    ]
+    return invoice, lines
 
 
-def _build_line(invoice: Invoice, each: DraftToWrite, position: int) -> InvoiceLine:
-    line = each.draft.lines[position]
-    item = each.items[line.charge.item_id]
+def build_line(invoice: Invoice, line: DraftLine, *, position: int, item: SubscriptionItem | None) -> InvoiceLine:
+    """
+    Return the row of a line. `item` is whose period it claims; what was entered by hand has none.
+
+    :raises KeyError: when a line that is not given has no item.
+    """
+    given = line.charge.given
+    if item is None and given is None:
+        raise KeyError(line.charge.item_id)
     return InvoiceLine(
         invoice=invoice,
-        position=position + 1,
+        position=position,
         type=line.type,
         description=line.description,
         quantity=line.quantity,
@@ -109,15 +129,16 @@ def _build_line(invoice: Invoice, each: DraftToWrite, position: int) -> InvoiceL
         subscription_item=item,
         price_id=Price.parse_id(line.charge.price.price_id),
         plan_version_id=PlanVersion.parse_id(line.charge.plan_version_id),
-        meter_id=item.meter_id,
+        meter_id=item.meter_id if item is not None else Meter.parse_id(given.meter_id) if given else None,
         period_start=line.period.start,
         period_end=line.period.end,
         trace=line.trace,
     )
 
 
-def _build_splits(each: DraftToWrite, rows: Sequence[InvoiceLine]) -> Iterator[InvoiceLineSplit]:
-    for row, line in zip(rows, each.draft.lines, strict=True):
+def build_splits(lines: Sequence[DraftLine], rows: Sequence[InvoiceLine]) -> Iterator[InvoiceLineSplit]:
+    """Yield the parts of the lines that are split by cost center; `rows` are the lines as they are stored."""
+    for row, line in zip(rows, lines, strict=True):
         for position, split in enumerate(line.splits, start=1):
             yield InvoiceLineSplit(
                 line=row,

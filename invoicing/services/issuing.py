@@ -143,7 +143,11 @@ def _ledger_entry(invoice: Invoice, at: datetime) -> ledger.NewEntry | None:
 
 def _set_issue_columns(invoice: Invoice, *, at: datetime, due_days: int | None, method: str) -> None:
     account: Account = invoice.account
-    terms = next(days for days in (due_days, account.net_terms_days, invoice.seller.due_days) if days is not None)
+    terms = next(
+        days
+        for days in (due_days, invoice.due_days, account.net_terms_days, invoice.seller.due_days)
+        if days is not None
+    )
     issued: date = local_date(at, account.zone)
     invoice.finalized_at = at
     invoice.issue_date = issued

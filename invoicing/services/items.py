@@ -21,8 +21,8 @@ def store_items(taken_over: Iterable[PlanItems], drafts: Sequence[DraftToWrite],
     added = {item.id: item for planned in changes for item in planned.added}
     for draft in drafts:
         for line in draft.draft.lines:
-            item = draft.items[line.charge.item_id]
-            if item._state.adding and item.id not in added:
+            item = draft.items.get(line.charge.item_id)
+            if item is not None and item._state.adding and item.id not in added:
                 added[item.id] = item
                 billables.items.setdefault(item.subscription_id, []).append(item)
     store_changed_items(changes, added.values())

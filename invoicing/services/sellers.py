@@ -37,7 +37,9 @@ _POLICIES: Final = (
     "pause_credit",
     "cancel_unused",
 )
-_EDITABLE: Final = frozenset({*_SNAPSHOT, "invoice_prefix", "due_days", "payment_gated", *_POLICIES})
+_EDITABLE: Final = frozenset(
+    {*_SNAPSHOT, "invoice_prefix", "due_days", "payment_gated", "voiding_allowed", "mails_invoices", *_POLICIES}
+)
 
 
 def ensure_sellers(org_ids: Iterable[str]) -> dict[str, Seller]:

@@ -74,7 +74,7 @@ def _compare_document(invoice: Invoice, draft: Draft) -> Iterator[Difference]:
         "tax": (invoice.tax, draft.tax),
         "total": (invoice.total, draft.total),
         "amount_due": (invoice.amount_due, draft.amount_due - invoice.credit_applied),
-        "period": (invoice.period, draft.period if draft.lines else None),
+        "period": (invoice.period, draft.period if draft.lines or draft.facts.period else None),
     }
     for name, (stored, computed) in pairs.items():
         if stored != computed:
@@ -118,7 +118,7 @@ def _compare_usage(lines: list[InvoiceLine], draft: Draft) -> tuple[list[Differe
     metered = [
         (row, line, MeasureRequest(row.invoice.account_id, row.meter_id, row.period, line.charge.price))
         for row, line in zip(lines, draft.lines, strict=False)
-        if row.meter_id is not None and line.type == "usage"
+        if row.meter_id is not None and line.type == "usage" and line.charge.given is None
     ]
     missing, late = [], []
     for (row, line, _), found in zip(metered, measure_usage([request for *_, request in metered]), strict=True):

@@ -151,12 +151,6 @@ class TestFinalizing:
         answer = client.post(f"{INVOICES}/{invoice.public_id}/finalize", {})
         assert problem(answer, "invalid_state", 409)["current_status"] == "open"
 
-    def test_does_not_pretend_to_collect(self, client: BillingClient, draft: Invoice) -> None:
-        answer = client.post(f"{INVOICES}/{draft.public_id}/finalize", {"collect": True})
-        assert problem(answer, "validation_failed", 400)["errors"][0]["pointer"] == "/collect"
-        draft.refresh_from_db()
-        assert draft.status == "draft"
-
     def test_happens_once_per_key(self, client: BillingClient, draft: Invoice) -> None:
         path, headers = f"{INVOICES}/{draft.public_id}/finalize", {"Idempotency-Key": "finalize-1"}
         first = client.post(path, {}, headers=headers)

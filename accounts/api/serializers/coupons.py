@@ -57,12 +57,15 @@ class CouponRedemptionSerializer(serializers.Serializer[CouponRedemption]):
     coupon_id = serializers.CharField(source="coupon.public_id")
     code = serializers.CharField(source="coupon.code")
     account_id = serializers.CharField(source="account.public_id")
-    subscription_id = serializers.CharField(source="subscription.public_id")
+    subscription_id = serializers.SerializerMethodField()
     discount_type = serializers.CharField(source="coupon.discount_type")
     discount_value = DecimalStringField(source="coupon.discount_value", help_text=_VALUE)
     remaining_months = serializers.SerializerMethodField(help_text="Invoices it still has; null for credit.")
     credit_grant_id = serializers.SerializerMethodField(help_text="Credit coupons.")
     redeemed_at = TimestampField()
+
+    def get_subscription_id(self, redemption: CouponRedemption) -> str | None:
+        return None if redemption.subscription is None else redemption.subscription.public_id
 
     def get_remaining_months(self, redemption: CouponRedemption) -> int | None:
         return None if redemption.discount is None else redemption.discount.months_left

@@ -133,8 +133,8 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
     payment_ref = serializers.SerializerMethodField()
     number = serializers.IntegerField(allow_null=True)
     number_str = serializers.SerializerMethodField()
-    attempt_count = serializers.SerializerMethodField()
-    last_attempt_at = serializers.SerializerMethodField()
+    attempt_count = serializers.IntegerField()
+    last_attempt_at = TimestampField(allow_null=True)
     next_attempt_at = serializers.SerializerMethodField()
     line_items = LineItemSerializer(source="lines", many=True)
     issue_date = serializers.DateField(allow_null=True)
@@ -142,6 +142,8 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
     paid_at = TimestampField(allow_null=True)
     voided_at = TimestampField(allow_null=True)
     void_reason = serializers.CharField()
+    reissues = serializers.SerializerMethodField(help_text="The voided invoice that this one stands for.")
+    reissued_by = serializers.SerializerMethodField(help_text="The invoice that stands for this voided one.")
     metadata = MetadataField()
     created_at = TimestampField()
     updated_at = TimestampField()
@@ -174,14 +176,15 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
     def get_payment_ref(self, invoice: Invoice) -> str | None:
         return None
 
+    def get_reissues(self, invoice: Invoice) -> str | None:
+        return None if invoice.reissues_id is None else encode_id(Invoice.id_prefix, invoice.reissues_id)
+
+    def get_reissued_by(self, invoice: Invoice) -> str | None:
+        found = [each for each in invoice.reissued_as.all() if each.status != InvoiceStatus.VOID]
+        return found[0].public_id if found else None
+
     def get_number_str(self, invoice: Invoice) -> str | None:
         return invoice.number_text or None
-
-    def get_attempt_count(self, invoice: Invoice) -> int:
-        return 0
-
-    def get_last_attempt_at(self, invoice: Invoice) -> str | None:
-        return None
 
     def get_next_attempt_at(self, invoice: Invoice) -> str | None:
         return None
@@ -209,13 +212,8 @@ class InvoiceQuery(serializers.Serializer[dict[str, Any]]):
 class FinalizeInput(serializers.Serializer[dict[str, Any]]):
     """How to finalize."""
 
-    collect = serializers.BooleanField(default=False, help_text="Collect at once; not offered yet, true is refused.")
+    collect = serializers.BooleanField(default=False, help_text="Try to collect at once, as `pay` does.")
     due_days = serializers.IntegerField(required=False, min_value=0, max_value=365)
-
-    def validate_collect(self, value: bool) -> bool:
-        if value:
-            raise serializers.ValidationError("Collection is not available yet; finalize without it.")
-        return value
 
 
 class VoidInput(serializers.Serializer[dict[str, Any]]):

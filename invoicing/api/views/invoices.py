@@ -12,18 +12,21 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Subscription
+from accounts.models import Account, Subscription
 from accounts.queries.access import resolve_account
 from billing_site.api.params import account_reference, query_serializer
 from billing_site.api.permissions import BOTH_READ, Scopes, internal
 from billing_site.api.schema import list_of
 from billing_site.api.views import BillingViewSet
 from billing_site.kernel import clock
-from billing_site.kernel.errors import DomainError, ValidationFailed
+from billing_site.kernel.errors import DomainError, NotFound, ValidationFailed
 from invoicing.api.serializers.invoice import FinalizeInput, InvoiceQuery, InvoiceSerializer, VoidInput
-from invoicing.models import Invoice
+from invoicing.api.serializers.invoice_editing import InvoiceInput, read_line
+from invoicing.models import Invoice, InvoiceStatus
 from invoicing.queries.invoices import filter_by_dates, filter_by_status, get_visible_invoice, visible_invoices
+from invoicing.services.balance_payments import collect_invoice
 from invoicing.services.documents import get_invoice_pdf
+from invoicing.services.draft_editing import InvoiceDetails, create_invoice
 from invoicing.services.invoices import finalize_invoice, void_invoice
 
 _ACCOUNT = OpenApiParameter("account", str, description="Id or external id of the account.")
@@ -56,6 +59,7 @@ class InvoiceViewSet(BillingViewSet):
         "pdf": BOTH_READ,
         "finalize": internal("billing:invoice:write"),
         "void": internal("billing:invoice:write"),
+        "create": internal("billing:invoice:write"),
     }
     problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {
         "list": ["account_forbidden", "not_found"],
@@ -64,6 +68,7 @@ class InvoiceViewSet(BillingViewSet):
         "pdf": ["not_found"],
         "finalize": ["invalid_state", "not_found"],
         "void": ["invalid_state", "not_found"],
+        "create": ["not_found", "currency_mismatch"],
     }
     operation_ids: ClassVar[dict[str, str]] = {
         "list": "invoice_list",
@@ -72,6 +77,7 @@ class InvoiceViewSet(BillingViewSet):
         "pdf": "invoice_pdf",
         "finalize": "invoice_finalize",
         "void": "invoice_void",
+        "create": "invoice_create",
     }
 
     def get_renderers(self) -> list[Any]:
@@ -86,6 +92,24 @@ class InvoiceViewSet(BillingViewSet):
         if reference is not None or not self.principal.is_internal:
             invoices = invoices.filter(account=resolve_account(self.principal, reference))
         return self.page(self._filter(invoices), InvoiceSerializer)
+
+    @extend_schema(request=InvoiceInput, responses={201: InvoiceSerializer})
+    def create(self, request: Request) -> Response:
+        """Make a draft invoice of given lines; it has no number before it is finalized."""
+        body = InvoiceInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        data = body.validated_data
+        account = resolve_account(self.principal, account_reference(request))
+        invoice = create_invoice(
+            account=account,
+            lines=[read_line(line) for line in data.get("line_items", ())],
+            currency=data.get("currency", ""),
+            subscription=_find_subscription(account, data.get("subscription_id")),
+            details=InvoiceDetails(data.get("customer_email", ""), data.get("due_days"), data.get("metadata", {})),
+            at=clock.now(account),
+            actor=self.actor,
+        )
+        return Response(InvoiceSerializer(get_visible_invoice(self.principal, invoice.public_id)).data, status=201)
 
     @extend_schema(parameters=[InvoiceQuery, _CURSOR, _LIMIT], responses=list_of(InvoiceSerializer))
     def list_account(self, request: Request, account_id: str) -> Response:
@@ -127,6 +151,8 @@ class InvoiceViewSet(BillingViewSet):
         finalize_invoice(
             invoice_id=invoice.id, at=clock.now(invoice.account), actor=self.actor, due_days=data.get("due_days")
         )
+        if data["collect"] and Invoice.objects.filter(pk=invoice.pk, status=InvoiceStatus.OPEN).exists():
+            collect_invoice(invoice_id=invoice.id, at=clock.now(invoice.account), actor=self.actor)
         return Response(InvoiceSerializer(get_visible_invoice(self.principal, invoice.public_id)).data)
 
     @extend_schema(request=VoidInput, responses=InvoiceSerializer)
@@ -136,6 +162,16 @@ class InvoiceViewSet(BillingViewSet):
         invoice = get_visible_invoice(self.principal, invoice_id)
         void_invoice(invoice_id=invoice.id, at=clock.now(invoice.account), actor=self.actor, reason=data["reason"])
         return Response(InvoiceSerializer(get_visible_invoice(self.principal, invoice.public_id)).data)
+
+
+def _find_subscription(account: Account, reference: str | None) -> Subscription | None:
+    if not reference:
+        return None
+    key = Subscription.parse_id(reference)
+    found = Subscription.objects.filter(pk=key, account=account).first() if key else None
+    if found is None:
+        raise NotFound("subscription")
+    return found
 
 
 def _read(serializer: type[FinalizeInput] | type[VoidInput], request: Request) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""Editing drafts and paying issued invoices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import PaymentMethod
+from accounts.queries.access import WRITING_ROLES, require_role
+from accounts.services.coupons import CouponNotApplicable
+from billing_site.api.permissions import internal
+from billing_site.api.views import BillingViewSet
+from billing_site.kernel import clock
+from billing_site.kernel.errors import AccountForbidden, InvalidState, NotFound
+from invoicing.api.serializers.invoice import InvoiceSerializer
+from invoicing.api.serializers.invoice_editing import (
+    InvoiceDiscountInput,
+    LineInput,
+    PaidInvoiceSerializer,
+    PayInput,
+    read_line,
+)
+from invoicing.models import Invoice, InvoiceLine, InvoiceLineSplit
+from invoicing.queries.invoices import get_visible_invoice
+from invoicing.services.balance_payments import collect_invoice
+from invoicing.services.draft_editing import (
+    InvoiceNotDraft,
+    add_lines,
+    apply_coupon,
+    apply_discount,
+    remove_line,
+)
+
+_WRITE = internal("billing:invoice:write")
+
+
+class InvoiceEditingViewSet(BillingViewSet):
+    """Lines and discounts of drafts; paying what is issued."""
+
+    queryset = Invoice.objects.none()
+    serializer_class = InvoiceSerializer
+    scopes = {
+        "add_line": _WRITE,
+        "remove_line": _WRITE,
+        "discount": _WRITE,
+        "pay": {"public": "billing:payment:write", "internal": "billing:invoice:write"},
+    }
+    problems = {
+        "add_line": [InvoiceNotDraft, NotFound],
+        "remove_line": [InvoiceNotDraft, NotFound],
+        "discount": [InvoiceNotDraft, CouponNotApplicable, NotFound],
+        "pay": [InvalidState, NotFound, AccountForbidden],
+    }
+    operation_ids = {
+        "add_line": "invoice_line_add",
+        "remove_line": "invoice_line_remove",
+        "discount": "invoice_discount_apply",
+        "pay": "invoice_pay",
+    }
+
+    @extend_schema(request=LineInput, responses=InvoiceSerializer)
+    def add_line(self, request: Request, invoice_id: str) -> Response:
+        """Add a line to a draft; everything after it is computed again."""
+        body = LineInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        invoice = get_visible_invoice(self.principal, invoice_id)
+        add_lines(invoice_id=invoice.pk, lines=[read_line(body.validated_data)], **self._now(invoice))
+        return self._answer(invoice)
+
+    @extend_schema(responses={200: InvoiceSerializer})
+    def remove_line(self, request: Request, invoice_id: str, item_id: str) -> Response:
+        """Remove a line from a draft; everything after it is computed again."""
+        invoice = get_visible_invoice(self.principal, invoice_id)
+        # A line that is split by cost center is shown as its parts; any of them names it.
+        key, part = InvoiceLine.parse_id(item_id), InvoiceLineSplit.parse_id(item_id)
+        if part is not None:
+            key = InvoiceLineSplit.objects.filter(pk=part).values_list("line_id", flat=True).first()
+        if key is None:
+            raise NotFound("line_item")
+        remove_line(invoice_id=invoice.pk, line_id=key, **self._now(invoice))
+        return self._answer(invoice)
+
+    @extend_schema(request=InvoiceDiscountInput, responses=InvoiceSerializer)
+    def discount(self, request: Request, invoice_id: str) -> Response:
+        """Put a discount on a draft in place of an earlier one; it never takes more than the subtotal."""
+        body = InvoiceDiscountInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        data = body.validated_data
+        invoice = get_visible_invoice(self.principal, invoice_id)
+        if amount := data.get("discount_amount"):
+            apply_discount(
+                invoice_id=invoice.pk, amount_off=amount, name=data.get("discount_name", ""), **self._now(invoice)
+            )
+        else:
+            code = data.get("coupon_id") or data["coupon_code"]
+            apply_coupon(invoice_id=invoice.pk, code=code, name=data.get("discount_name", ""), **self._now(invoice))
+        return self._answer(invoice)
+
+    @extend_schema(request=PayInput, responses=PaidInvoiceSerializer)
+    def pay(self, request: Request, invoice_id: str) -> Response:
+        """
+        Try to collect an open invoice now from credit grants, invoice credit and the prepaid balance, each partial.
+
+        What was taken stays taken; `collection.error` says what remains. A payment method is not charged.
+        """
+        body = PayInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        invoice = get_visible_invoice(self.principal, invoice_id)
+        require_role(self.principal, invoice.account, WRITING_ROLES)
+        if reference := body.validated_data.get("payment_method_id"):
+            key = PaymentMethod.parse_id(reference)
+            if key is None or not PaymentMethod.objects.filter(pk=key, account=invoice.account).exists():
+                raise NotFound("payment_method")
+        _, collection = collect_invoice(invoice_id=invoice.pk, **self._now(invoice))
+        shown = get_visible_invoice(self.principal, invoice.public_id)
+        return Response(PaidInvoiceSerializer({"invoice": shown, "collection": collection}).data)
+
+    def _now(self, invoice: Invoice) -> dict[str, Any]:
+        return {"at": clock.now(invoice.account), "actor": self.actor}
+
+    def _answer(self, invoice: Invoice) -> Response:
+        return Response(InvoiceSerializer(get_visible_invoice(self.principal, invoice.public_id)).data)
