@@ -18,6 +18,7 @@ from accounts.admin.inlines import BalanceInline, EntryInline, MemberInline
 from accounts.admin.money_actions import MoneyActions
 from accounts.admin.payment_method import PaymentMethodInline
 from accounts.admin.price_override import PriceOverrideInline
+from accounts.admin.seller_choice import SellerChoiceAction
 from accounts.admin.subscription_actions import StartAction
 from accounts.admin.subscription_grant import GrantPlanAction
 from accounts.models import Account, LedgerAccount, LedgerKind, Member, Subscription
@@ -40,7 +41,7 @@ from invoicing.queries.glance import get_glance
 
 
 @admin.register(Account)
-class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions, BackOfficeAdmin):
+class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions, SellerChoiceAction, BackOfficeAdmin):
     """Who is billed: profile, people, subscriptions, money, history."""
 
     nav_icon = "domain"
@@ -55,6 +56,7 @@ class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions
         "start",
         {"title": "Money", "icon": "payments", "items": ["deposit_money", "adjust_credit", "grant_credit"]},
         "grant_plan",
+        "choose_seller",
     )
     change_form_outer_before_template = "accounts/glance.html"
     inlines = (

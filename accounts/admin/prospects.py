@@ -32,7 +32,7 @@ from invoicing.calculation.draft import Draft
 from invoicing.models import Invoice, InvoiceLine, PendingCharge
 from invoicing.queries.agenda import AgendaEntry, list_agenda
 from invoicing.queries.pending_charges import draft_charges, read_charge, select_waiting
-from invoicing.queries.policies import get_sellers
+from invoicing.queries.sellers import get_sellers
 
 _SHOWN_COMING: Final = 4
 _MOMENT: Final = timedelta(seconds=1)
@@ -258,8 +258,8 @@ def show_waiting(subscription: Subscription, charges: Sequence[PendingCharge]) -
     """Return what waits for the next invoice of a subscription as one paper; none when nothing waits. One query."""
     if not charges:
         return []
-    org_id = subscription.account.org_id
-    draft = draft_charges(subscription, [read_charge(each) for each in charges], get_sellers([org_id])[org_id])
+    account = subscription.account
+    draft = draft_charges(subscription, [read_charge(each) for each in charges], get_sellers([account]).of(account))
     return [_show_draft(draft, subscription)] if draft.lines else []
 
 

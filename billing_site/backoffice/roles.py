@@ -112,6 +112,7 @@ ROLES: Final[dict[str, Role]] = {
             "accounts.suspend_*",
             "accounts.close_*",
             "accounts.advance_*",
+            "accounts.assign_*",
             # What is taken back is owed no more.
             "metering.correct_*",
             "invoicing.move_*",

@@ -21,10 +21,14 @@ from invoicing.models.run import (
 )
 from invoicing.models.seller import (
     IntervalChange,
+    LogoFormat,
     NumberCounter,
+    Numbering,
     PauseCredit,
     RoundingRule,
     Seller,
+    SellerAssignment,
+    SellerLogo,
     UnusedTime,
 )
 
@@ -40,10 +44,12 @@ __all__ = [
     "InvoiceLineSplit",
     "InvoiceStatus",
     "LineType",
+    "LogoFormat",
     "MoveOutcome",
     "MoveStatus",
     "MoveTiming",
     "NumberCounter",
+    "Numbering",
     "OutcomeStatus",
     "PauseCredit",
     "PendingCharge",
@@ -54,5 +60,7 @@ __all__ = [
     "RunScope",
     "RunStatus",
     "Seller",
+    "SellerAssignment",
+    "SellerLogo",
     "UnusedTime",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import Alignment
+from accounts.models import Account, Alignment
 from billing_site.platform.models.base import Identified, Timestamped
+from billing_site.platform.models.triggers import append_only_triggers
 from catalog.models import ProrationBasis, ProrationUnit
 
 
@@ -31,17 +32,26 @@ class UnusedTime(models.TextChoices):
     REFUND = "refund", "is refunded"
 
 
+class Numbering(models.TextChoices):
+    CONTINUOUS = "continuous", "one series for ever"
+    YEARLY = "yearly", "a new series every year"
+
+
 class Seller(Identified, Timestamped):
     """
     A legal entity that issues invoices for one organization, and the policies that its bills follow.
 
+    An organization has one default seller, which bills every account that was not given to another one. `tax_id` is the
+    number that tax is reckoned by, `other_tax_ids` are printed beside it: `[{"label": …, "value": …}]`. Prefixes differ
+    among the sellers of an organization, so that a printed number names one document.
     `proration_unit` and `proration_basis` hold for plans that do not say their own; the other policies where a request
     does not. Source: policies, rules 1 and 7 to 13; ADR 0025.
     """
 
     id_prefix = "sel"
 
-    org_id = models.CharField(max_length=100, unique=True)
+    org_id = models.CharField(max_length=100, verbose_name="Organization")
+    is_default = models.BooleanField(default=True, verbose_name="Default of its organization")
     name = models.CharField(max_length=255)
     line1 = models.CharField(max_length=255, blank=True)
     line2 = models.CharField(max_length=255, blank=True)
@@ -51,7 +61,23 @@ class Seller(Identified, Timestamped):
     country = models.CharField(max_length=2, blank=True)
     email = models.EmailField(blank=True)
     tax_id = models.CharField(max_length=50, blank=True)
+    other_tax_ids = models.JSONField(default=list, blank=True)
     invoice_prefix = models.CharField(max_length=20, default="INV")
+    credit_note_prefix = models.CharField(max_length=20, default="CN")
+    numbering = models.CharField(max_length=10, choices=Numbering, default=Numbering.CONTINUOUS)
+    language = models.CharField(
+        max_length=35, default="en", help_text="Of documents to accounts that have chosen none, such as en-GB or de."
+    )
+    account_holder = models.CharField(max_length=140, blank=True)
+    bank_name = models.CharField(max_length=140, blank=True)
+    iban = models.CharField(max_length=34, blank=True, verbose_name="IBAN")
+    bic = models.CharField(max_length=11, blank=True, verbose_name="BIC")
+    payment_text = models.TextField(
+        blank=True, max_length=500, help_text="Printed with the bank account; {number} is the document's number."
+    )
+    logo = models.ForeignKey(
+        "invoicing.SellerLogo", null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     due_days = models.PositiveSmallIntegerField(default=7)
     rounding = models.CharField(max_length=9, choices=RoundingRule, default=RoundingRule.HALF_UP)
     proration_unit = models.CharField(max_length=6, choices=ProrationUnit, default=ProrationUnit.DAY)
@@ -79,8 +105,17 @@ class Seller(Identified, Timestamped):
 
     class Meta:
         db_table = "sellers"
-        ordering = ["org_id"]
+        ordering = ["org_id", "-is_default", "name"]
         constraints = [
+            models.UniqueConstraint(
+                fields=["org_id"], condition=Q(is_default=True), name="sellers_one_default_per_organization"
+            ),
+            models.UniqueConstraint(fields=["org_id", "invoice_prefix"], name="sellers_invoice_prefix_once"),
+            models.UniqueConstraint(fields=["org_id", "credit_note_prefix"], name="sellers_credit_note_prefix_once"),
+            models.CheckConstraint(
+                condition=~Q(invoice_prefix=models.F("credit_note_prefix")), name="sellers_prefixes_differ"
+            ),
+            models.CheckConstraint(condition=Q(numbering__in=Numbering.values), name="sellers_numbering_known"),
             models.CheckConstraint(
                 condition=Q(
                     proration_unit__in=ProrationUnit.values,
@@ -96,6 +131,45 @@ class Seller(Identified, Timestamped):
 
     def __str__(self) -> str:
         return self.name
+
+
+class LogoFormat(models.TextChoices):
+    PNG = "image/png", "PNG"
+    SVG = "image/svg+xml", "SVG"
+
+
+class SellerLogo(Identified):
+    """A picture on documents. A row never changes: documents issued with it show it for ever."""
+
+    id_prefix = "logo"
+
+    seller = models.ForeignKey(Seller, on_delete=models.PROTECT, related_name="logos", db_index=False)
+    format = models.CharField(max_length=13, choices=LogoFormat)
+    content = models.BinaryField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "seller_logos"
+        constraints = [models.UniqueConstraint(fields=["seller", "sha256"], name="seller_logos_once")]
+        triggers = append_only_triggers("seller_logos")
+
+    def __str__(self) -> str:
+        return f"{self.get_format_display()} {self.sha256[:12]}"
+
+
+class SellerAssignment(models.Model):
+    """An account that is billed by another seller than the default of its organization."""
+
+    account = models.OneToOneField(Account, primary_key=True, on_delete=models.PROTECT, related_name="+")
+    seller = models.ForeignKey(Seller, on_delete=models.PROTECT, related_name="assignments")
+    assigned_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "seller_assignments"
+
+    def __str__(self) -> str:
+        return f"{self.account_id} by {self.seller_id}"
 
 
 class NumberCounter(models.Model):

@@ -34,8 +34,9 @@ from billing_site.kernel.periods import Period, local_date
 from invoicing.calculation.draft import draft_invoice
 from invoicing.queries.billables import Billables, DueBoundary, load_billables
 from invoicing.queries.facts import BoundaryFacts, gather_facts, settle_boundary, take_over
-from invoicing.queries.policies import get_proration_terms, get_sellers
+from invoicing.queries.policies import get_proration_terms
 from invoicing.queries.schedule_phases import get_boundary_with_phases, group_steps
+from invoicing.queries.sellers import get_sellers
 
 AgendaKind = Literal[
     "credit_expires",
@@ -113,7 +114,7 @@ def list_agenda(account: Account, *, at: datetime, until: datetime) -> list[Agen
 def _list_renewals(
     account: Account, subscriptions: Sequence[Subscription], steps: Sequence[UpcomingStep], *, until: datetime
 ) -> Iterator[AgendaEntry]:
-    billables = load_billables(subscriptions, sellers=get_sellers({account.org_id}))
+    billables = load_billables(subscriptions, sellers=get_sellers([account]))
     planned = group_steps(steps)
     for each in subscriptions:
         if each.resume_at is not None and each.resume_at < until:
@@ -150,7 +151,7 @@ def _resume(subscription: Subscription, at: datetime, billables: Billables) -> N
         subscription.trial_end = subscription.current_period_end = begun.trial_end or period.end
     else:
         subscription.status = SubscriptionStatus.ACTIVE
-        terms = get_proration_terms(subscription.plan_version, billables.sellers[subscription.account.org_id])
+        terms = get_proration_terms(subscription.plan_version, billables.sellers.of(subscription.account))
         resumed = take_effect(at, terms=terms, zone=cycle.zone)
         if resumed >= period.end:
             opened = subscription.next_cycle

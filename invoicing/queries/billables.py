@@ -28,9 +28,10 @@ from billing_site.kernel.periods import Interval, Period
 from catalog.models import BillingTiming, Meter, PlanVersion, Price
 from catalog.pricing.terms import PriceTerms
 from catalog.queries.prices import get_price_terms, list_prices_of_versions
-from invoicing.models import PendingCharge, Seller
+from invoicing.models import PendingCharge
 from invoicing.queries.pending_charges import load_waiting
 from invoicing.queries.policies import get_proration_terms
+from invoicing.queries.sellers import Sellers
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Billables:
     overrides: Overrides
     meter_prices: MeterPrices
     pending_prices: Mapping[uuid.UUID, Sequence[Price]]
-    sellers: Mapping[str, Seller]
+    sellers: Sellers
     waiting: dict[uuid.UUID, list[PendingCharge]] = field(default_factory=dict)
     discounts: Discounts = field(default_factory=lambda: Discounts({}))
     _terms: dict[uuid.UUID, PriceTerms] = field(default_factory=dict)
@@ -174,7 +175,7 @@ class Billables:
         """Return which share of a period is billed, None for a whole one."""
         if part == cycle.whole_period_at(part.start):
             return None
-        terms = get_proration_terms(subscription.plan_version, self.sellers[subscription.account.org_id])
+        terms = get_proration_terms(subscription.plan_version, self.sellers.of(subscription.account))
         return measure_share(part=part, billed=billed, cycle=cycle, terms=terms)
 
     def _bill_usage(
@@ -264,12 +265,12 @@ def _find_stretch(item: SubscriptionItem, closing: Period, subscription: Subscri
     return Period(start, end) if start < end else Period(closing.end, closing.end)
 
 
-def load_billables(subscriptions: Sequence[Subscription], *, sellers: Mapping[str, Seller]) -> Billables:
+def load_billables(subscriptions: Sequence[Subscription], *, sellers: Sellers) -> Billables:
     """
     Return what the subscriptions are billed for. A fixed number of queries, however many there are.
 
-    Subscriptions come with `account`, `plan_version.plan` and `pending_plan_version.plan` loaded; `sellers` is by
-    organization.
+    Subscriptions come with `account`, `plan_version.plan` and `pending_plan_version.plan` loaded; `sellers` are those
+    of their accounts.
     """
     pending = {
         each.pending_plan_version_id or each.plan_version_id for each in subscriptions if each.has_pending_change

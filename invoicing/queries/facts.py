@@ -124,7 +124,7 @@ def _gather(
             currency=subscription.currency,
             timezone=subscription.timezone,
             boundary=boundary.number,
-            rounding=cast(RoundingMode, billables.sellers[subscription.account.org_id].rounding),
+            rounding=cast(RoundingMode, billables.sellers.of(subscription.account).rounding),
             charges=(*charges, *(read_charge(each) for each in waiting)),
             discounts=_discounts(billables.discounts.find(subscription.id)),
         ),

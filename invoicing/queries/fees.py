@@ -59,7 +59,7 @@ def price_fee(
 
     Negotiated prices are those in force when the running period begins.
     """
-    proration = get_proration_terms(version, billables.sellers[subscription.account.org_id])
+    proration = get_proration_terms(version, billables.sellers.of(subscription.account))
     named = (version.public_id, version.plan.key, version.name, Decimal(quantity))
     if price is None:
         return PricedFee(*named, PeriodFee(_ZERO, interval, proration=proration))
@@ -101,7 +101,7 @@ def find_billed_fee(subscription: Subscription, billables: Billables, item: Subs
         return None
     charge, discount = found
     price = charge.price
-    seller = billables.sellers[subscription.account.org_id]
+    seller = billables.sellers.of(subscription.account)
     return PricedFee(
         charge.plan_version_id,
         charge.plan_id,

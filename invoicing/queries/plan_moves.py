@@ -28,7 +28,7 @@ from invoicing.calculation.draft import Draft, draft_invoice
 from invoicing.models.plan_move import MoveTiming
 from invoicing.queries.billables import Billables, load_billables
 from invoicing.queries.facts import gather_facts, get_boundary
-from invoicing.queries.policies import get_sellers
+from invoicing.queries.sellers import get_sellers
 
 # Months in one interval, for "per month": a year is 12, a week 12/52, a day 12/365.
 _MONTHS: Final[dict[str, Decimal]] = {
@@ -231,7 +231,7 @@ def preview_move(subscriptions: Sequence[Subscription], *, target: Target, timin
 
 
 def _preview_chunk(subscriptions: Sequence[Subscription], target: Target, timing: str) -> Iterator[MovePreview]:
-    sellers = get_sellers({each.account.org_id for each in subscriptions})
+    sellers = get_sellers([each.account for each in subscriptions])
     billables = load_billables(subscriptions, sellers=sellers)
     movable: list[Subscription] = []
     failures: dict[uuid.UUID, DomainError] = {}

@@ -6,10 +6,10 @@ Source: policies, rules 7 and 9 to 13; ADR 0025.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import cast
 
+from accounts.models import Account
 from accounts.terms.alignment import IntervalChange
 from accounts.terms.boundaries import Alignment
 from accounts.terms.cancellations import UnusedTime
@@ -17,6 +17,7 @@ from accounts.terms.pauses import PauseCredit
 from accounts.terms.proration import ProrationBasis, ProrationTerms, ProrationUnit
 from catalog.models import PlanVersion
 from invoicing.models import Seller
+from invoicing.queries.sellers import get_sellers
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ def get_seller_policies(seller: Seller) -> SellerPolicies:
     )
 
 
-def find_seller_policies(*, org_id: str) -> SellerPolicies:
-    """Return the policies that hold for an organization; the defaults before it has a seller. One query."""
-    return get_seller_policies(get_sellers([org_id])[org_id])
+def find_seller_policies(account: Account) -> SellerPolicies:
+    """Return the policies of an account's seller; the defaults before there is one. One query."""
+    return get_seller_policies(get_sellers([account]).of(account))
 
 
 def get_proration_terms(version: PlanVersion, seller: Seller) -> ProrationTerms:
@@ -76,10 +77,3 @@ def get_pause_credit(seller: Seller) -> PauseCredit:
 def get_cancel_unused(seller: Seller) -> UnusedTime:
     """Return what becomes of unused time when a subscription is canceled at once. Source: policies, rule 12."""
     return cast(UnusedTime, seller.cancel_unused)
-
-
-def get_sellers(org_ids: Collection[str]) -> dict[str, Seller]:
-    """Return the sellers of organizations, with the defaults for those that have none stored."""
-    found = {seller.org_id: seller for seller in Seller.objects.filter(org_id__in=org_ids)}
-    # An organization that never issued anything has no seller row yet; the defaults round the same way.
-    return {org_id: found.get(org_id) or Seller(org_id=org_id) for org_id in org_ids}

@@ -18,9 +18,9 @@ from invoicing.calculation.draft import Draft, draft_invoice
 from invoicing.queries.billables import load_billables
 from invoicing.queries.facts import gather_facts, get_due_boundary, settle_boundary
 from invoicing.queries.plan_credit import pass_plan_credit
-from invoicing.queries.policies import get_sellers
 from invoicing.queries.running import OpenLine, list_open, load_subscriptions
 from invoicing.queries.schedule_phases import get_boundary_with_phases, group_steps
+from invoicing.queries.sellers import get_sellers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datet
     """
     subscriptions = list(load_subscriptions().filter(id__in=list(subscription_ids)))
     previews = {each.id: PreviewedSubscription(each, []) for each in subscriptions}
-    sellers = get_sellers({each.account.org_id for each in subscriptions})
+    sellers = get_sellers([each.account for each in subscriptions])
     billables = load_billables(subscriptions, sellers=sellers)
     times = {each.account_id: each.account.clock_time or as_of for each in subscriptions}
     money = read_stored_money(accounts=[each.account for each in subscriptions], at=as_of)
@@ -106,7 +106,7 @@ def preview_upcoming(*, subscription_id: uuid.UUID, at: datetime) -> PreviewedIn
     due_at = subscription.next_billing_at
     if subscription.status not in BILLABLE_STATUSES or due_at is None:
         return None
-    sellers = get_sellers({subscription.account.org_id})
+    sellers = get_sellers([subscription.account])
     billables = load_billables([subscription], sellers=sellers)
     then = max(due_at, subscription.account.clock_time or at)
     times = {subscription.account_id: then}

@@ -31,7 +31,7 @@ from invoicing.queries.facts import (
     get_due_boundary,
     settle_boundary,
 )
-from invoicing.queries.policies import get_sellers
+from invoicing.queries.sellers import get_sellers
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def list_open(*, accounts: Collection[Account], at: datetime, until: datetime | 
     """
     found = list(load_subscriptions().filter(account__in=accounts, status__in=RUNNING_STATUSES))
     times = {each.account_id: until or each.account.clock_time or at for each in found}
-    sellers = get_sellers({each.account.org_id for each in found})
+    sellers = get_sellers([each.account for each in found])
     billables = load_billables(found, sellers=sellers)
     lines: dict[uuid.UUID, list[OpenLine]] = {each.id: [] for each in found}
     going = [each for each in found if each.status in BILLABLE_STATUSES]

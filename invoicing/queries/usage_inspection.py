@@ -21,7 +21,7 @@ from invoicing.calculation.texts import parse_instant
 from invoicing.models import InvoiceLine, InvoiceStatus, LineType
 from invoicing.queries.billables import Billables, load_billables
 from invoicing.queries.facts import get_boundary
-from invoicing.queries.policies import get_sellers
+from invoicing.queries.sellers import get_sellers
 from metering.models import UsageEvent
 from metering.queries.inspecting import EventFacts, inspect_event
 
@@ -156,7 +156,7 @@ def _explain_by_subscriptions(event: UsageEvent) -> EventBilling:
     )
     if not running:
         return EventBilling("no_subscription")
-    billables = load_billables(running, sellers=get_sellers({each.account.org_id for each in running}))
+    billables = load_billables(running, sellers=get_sellers([each.account for each in running]))
     found = [_explain_by_subscription(event, each, billables) for each in running]
     return min(found, key=lambda each: _FIRST[each.state])
 

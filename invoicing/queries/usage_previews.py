@@ -23,7 +23,7 @@ from catalog.queries.pricing_rules import get_rule_terms
 from invoicing.calculation.charges import list_charges
 from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource
-from invoicing.queries.policies import get_sellers
+from invoicing.queries.sellers import get_sellers
 from metering.queries.measuring import MeasureRequest, measure_usage
 from metering.queries.meters import DEFAULT_ORG, list_meters
 from metering.queries.periods import choose_period, get_calendar_month, list_running_subscriptions
@@ -82,7 +82,7 @@ def preview_usage(
             currency=currency,
             timezone=account.timezone,
             boundary=None,
-            rounding=cast(RoundingMode, get_sellers({account.org_id})[account.org_id].rounding),
+            rounding=cast(RoundingMode, get_sellers([account]).of(account).rounding),
             charges=_make_charges(account, asked, period, prices),
         )
     )

@@ -21,7 +21,7 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, NotFound
 from invoicing.models import Invoice
 from invoicing.rehearsal.story import Story
-from invoicing.services.sellers import ensure_sellers, update_seller
+from invoicing.services.sellers import ensure_default_seller, update_seller
 
 ACTOR = Actor("system", "rehearse")
 
@@ -79,7 +79,7 @@ class World:
         for beside in story.catalog.beside:
             with _at_line(beside.line):
                 beside.create(org_id=self.org_id, at=at, actor=self.actor)
-        seller = ensure_sellers([self.org_id])[self.org_id]
+        seller = ensure_default_seller(self.org_id)
         if story.settings.seller:
             with _at_line(story.settings.line):
                 update_seller(seller_id=seller.id, changes=story.settings.seller, at=at, actor=self.actor)

@@ -184,7 +184,7 @@ class _Billing:
         self.subscriptions, self.as_of, self.actor, self.run = subscriptions, as_of, actor, run
         self.money = money
         self.billed = {each.id: BilledSubscription(each) for each in subscriptions}
-        self.sellers = ensure_sellers({each.account.org_id for each in subscriptions})
+        self.sellers = ensure_sellers([each.account for each in subscriptions])
         self.billables = load_billables(subscriptions, sellers=self.sellers)
         self.waits = load_waits(self.billed)
         self.changes: list[events.NewEvent] = []
@@ -218,7 +218,7 @@ class _Billing:
             draft = draft_invoice(each.facts)
             subscription = each.boundary.subscription
             if draft.lines:
-                seller = self.sellers[subscription.account.org_id]
+                seller = self.sellers.of(subscription.account)
                 at = _get_now(subscription, self.as_of)
                 discount = self.billables.discounts.use_month(subscription.id, at=at)
                 to_write = DraftToWrite(

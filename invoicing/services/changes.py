@@ -131,8 +131,9 @@ def change_subscription(
     """
     subscription = lock_changeable(subscription_id, at=at, actor=actor, expected_revision=expected_revision)
     before = describe_subscription(subscription)
-    seller = ensure_sellers([subscription.account.org_id])[subscription.account.org_id]
-    billables = load_billables([subscription], sellers={seller.org_id: seller})
+    sellers = ensure_sellers([subscription.account])
+    seller = sellers.of(subscription.account)
+    billables = load_billables([subscription], sellers=sellers)
     target = _resolve(subscription, request, billables, self_service=self_service)
     subscription.drop_pending_change()
     if _is_current(subscription, target):

@@ -100,7 +100,7 @@ def create_invoice(
         raise NotFound("subscription")
     if subscription is not None and subscription.currency != currency:
         raise CurrencyMismatch(f"The subscription is in {subscription.currency.upper()}.")
-    seller = ensure_sellers([account.org_id])[account.org_id]
+    seller = ensure_sellers([account]).of(account)
     facts = InvoiceFacts(
         currency=currency,
         timezone=account.timezone,

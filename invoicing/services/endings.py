@@ -43,8 +43,8 @@ def end_subscription(
     the seller's choice without. `as_of` is when it is really done, for an end that a schedule has set: the caller has
     billed what came before it then; see `bill_until_end`. Runs in the caller's transaction.
     """
-    sellers = ensure_sellers([subscription.account.org_id])
-    gives_back = (unused or get_cancel_unused(sellers[subscription.account.org_id])) != "forfeit"
+    sellers = ensure_sellers([subscription.account])
+    gives_back = (unused or get_cancel_unused(sellers.of(subscription.account))) != "forfeit"
     if subscription.status == SubscriptionStatus.INCOMPLETE:
         _void_first_invoices(subscription, at=at, actor=actor, reason=comment)
     elif subscription.status == SubscriptionStatus.PAUSED:

@@ -13,8 +13,6 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection
-
 from accounts.models import Account, LedgerKind
 from accounts.services import ledger
 from accounts.services.stored_money import StoredMoney
@@ -24,9 +22,10 @@ from billing_site.kernel.periods import local_date
 from billing_site.platform.models.bulk import update_rows
 from billing_site.platform.services import events
 from invoicing.calculation.draft import Draft
-from invoicing.models import Invoice, InvoiceStatus, NumberCounter, Seller
+from invoicing.models import Invoice, InvoiceStatus
 from invoicing.services.activation import activate_paid
 from invoicing.services.crediting import pay_invoices, store_credits
+from invoicing.services.numbering import format_number, get_series, take_numbers
 
 _ISSUE_COLUMNS: Final[Mapping[str, str]] = {
     "status": "text",
@@ -152,7 +151,7 @@ def _set_issue_columns(invoice: Invoice, *, at: datetime, due_days: int | None, 
     invoice.finalized_at = at
     invoice.issue_date = issued
     invoice.due_date = issued + timedelta(days=terms)
-    invoice.series = invoice.seller.invoice_prefix
+    invoice.series = get_series(invoice.seller, "invoice", issue_date=issued)
     if invoice.amount_due == 0:
         invoice.status, invoice.paid_at, invoice.payment_method = InvoiceStatus.PAID, at, method
     else:
@@ -162,31 +161,10 @@ def _set_issue_columns(invoice: Invoice, *, at: datetime, due_days: int | None, 
 def _assign_numbers(invoices: Sequence[Invoice]) -> None:
     """Take the next numbers of each counter; counters are locked in a fixed order until the transaction ends."""
     groups: dict[tuple[Any, str, bool], list[Invoice]] = defaultdict(list)
-    sellers: dict[Any, Seller] = {}
     for invoice in invoices:
         groups[invoice.seller_id, invoice.series, invoice.livemode].append(invoice)
-        sellers[invoice.seller_id] = invoice.seller
     for (seller_id, series, livemode), members in sorted(groups.items(), key=lambda pair: str(pair[0])):
-        last = _take_numbers(seller_id, series, livemode, len(members))
+        last = take_numbers(seller_id=seller_id, series=series, livemode=livemode, count=len(members))
         for number, invoice in enumerate(members, start=last - len(members) + 1):
             invoice.number = number
             invoice.number_text = format_number(series, number)
-
-
-def _take_numbers(seller_id: Any, series: str, livemode: bool, count: int) -> int:
-    """Advance one counter by `count` and return its new last number. Creates the counter on first use."""
-    NumberCounter.objects.bulk_create(
-        [NumberCounter(seller_id=seller_id, series=series, livemode=livemode)], ignore_conflicts=True
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE number_counters SET last_number = last_number + %s"
-            " WHERE seller_id = %s AND series = %s AND livemode = %s RETURNING last_number",
-            [count, seller_id, series, livemode],
-        )
-        return int(cursor.fetchone()[0])
-
-
-def format_number(series: str, number: int) -> str:
-    """Return the printed number: `INV-0042`, at least four digits."""
-    return f"{series}-{number:04d}"

@@ -175,7 +175,7 @@ def settle_paused_end(
 
 
 def _load(subscription: Subscription) -> Billables:
-    return load_billables([subscription], sellers=ensure_sellers([subscription.account.org_id]))
+    return load_billables([subscription], sellers=ensure_sellers([subscription.account]))
 
 
 def _resume_trial(subscription: Subscription, paused_at: datetime, at: datetime) -> None:
@@ -270,7 +270,7 @@ def _bill_usage(
 def _plan(
     subscription: Subscription, paused_at: datetime, at: datetime, fee: PricedFee | None, billables: Billables
 ) -> ResumePlan:
-    period, seller = subscription.current_period, billables.sellers[subscription.account.org_id]
+    period, seller = subscription.current_period, billables.sellers.of(subscription.account)
     terms = get_proration_terms(subscription.plan_version, seller)
     free = PeriodFee(Decimal(0), subscription.billing_interval, proration=terms)
     return plan_resume(
@@ -294,7 +294,7 @@ def _issue(
     actor: Actor,
     reason: str,
 ) -> Invoice | None:
-    seller = billables.sellers[subscription.account.org_id]
+    seller = billables.sellers.of(subscription.account)
     settled = settle_charges(subscription, charges, behavior=behavior, seller=seller, at=at, actor=actor, reason=reason)
     return None if settled is None else settled.invoice
 

@@ -37,7 +37,7 @@ from invoicing.queries.plan_moves import (
     require_movable,
     select_subscriptions,
 )
-from invoicing.queries.policies import get_sellers
+from invoicing.queries.sellers import get_sellers
 from invoicing.services.runs import RequestKeyReused
 
 logger = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ def _work_chunk(move: PlanMove, target: Target, at: datetime, actor: Actor, size
         .filter(id__in=[row.subscription_id for row in rows])
         .order_by("id")
     }
-    sellers = get_sellers({each.account.org_id for each in subscriptions.values()})
+    sellers = get_sellers([each.account for each in subscriptions.values()])
     items = load_billables(list(subscriptions.values()), sellers=sellers).items
     planned: list[PlanItems] = []
     changes: list[events.NewEvent] = []

@@ -213,7 +213,7 @@ class _Stepping:
             currency=self.schedule.currency,
             trial_period_days=count_trial_days(phase.start, phase.trial_end, zone=self.account.zone),
             start_at=phase.start,
-            alignment=find_seller_policies(org_id=self.account.org_id).alignment,
+            alignment=find_seller_policies(self.account).alignment,
         )
 
     def _choose_interval(self, plan_key: str) -> str:

@@ -229,10 +229,10 @@ def remove_subscription_item(
 
 def _open(subscription_id: uuid.UUID, *, at: datetime, actor: Actor, behavior: ItemProration) -> _Change:
     subscription = lock_changeable(subscription_id, at=at, actor=actor)
-    sellers = ensure_sellers([subscription.account.org_id])
+    sellers = ensure_sellers([subscription.account])
     billables = load_billables([subscription], sellers=sellers)
     billables.items.setdefault(subscription.id, [])
-    return _Change(subscription, billables, sellers[subscription.account.org_id], at, actor, behavior)
+    return _Change(subscription, billables, sellers.of(subscription.account), at, actor, behavior)
 
 
 def _get(item_id: uuid.UUID) -> SubscriptionItem:

@@ -27,7 +27,7 @@ def start_subscription(*, coupon_code: str = "", **arguments: Any) -> tuple[Subs
     invoice, if any.
     :raises CouponNotApplicable, AlreadyRedeemed: as `redeem_coupon`; nothing is started then.
     """
-    policies = find_seller_policies(org_id=arguments["account"].org_id)
+    policies = find_seller_policies(arguments["account"])
     if arguments.get("alignment") is None and arguments.get("billing_cycle_anchor") is None:
         arguments["alignment"] = policies.alignment
     if arguments.get("payment_gated") is None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from accounts.models import Subscription, SubscriptionStatus
 from accounts.terms.cancellations import plan_cancellation
-from invoicing.models import PendingCharge, Seller
+from invoicing.models import PendingCharge
 from invoicing.queries.billables import load_billables
 from invoicing.queries.fees import find_billed_fee, list_fee_items
+from invoicing.queries.sellers import Sellers
 from invoicing.services.settling import leave_charges, make_charge
 
 
-def leave_unused(subscription: Subscription, *, at: datetime, sellers: Mapping[str, Seller]) -> list[PendingCharge]:
+def leave_unused(subscription: Subscription, *, at: datetime, sellers: Sellers) -> list[PendingCharge]:
     """
     Leave credits for what was billed of the running period from the day of `at` on, for the invoice that ends it.
 

@@ -11,6 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
+from accounts.models import Account
 from accounts.terms.proration import ProrationTerms
 from billing_site.kernel.errors import ValidationFailed
 from billing_site.platform.models import Event
@@ -23,7 +24,7 @@ from invoicing.queries.policies import (
     get_proration_terms,
     get_seller_policies,
 )
-from invoicing.services.sellers import ensure_sellers, update_seller
+from invoicing.services.sellers import ensure_default_seller, update_seller
 from tests.support import world
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +41,7 @@ EVERY_OTHER = {
 
 @pytest.fixture
 def seller() -> Seller:
-    return ensure_sellers(["default"])["default"]
+    return ensure_default_seller("default")
 
 
 def change(seller: Seller, **changes: Any) -> Seller:
@@ -76,8 +77,8 @@ class TestGetSellerPolicies:
 
     def test_an_organization_without_a_seller_has_the_defaults(self, seller: Seller) -> None:
         change(seller, alignment="calendar")
-        assert find_seller_policies(org_id="default").alignment == "calendar"
-        assert find_seller_policies(org_id="elsewhere") == SellerPolicies()
+        assert find_seller_policies(Account(org_id="default")).alignment == "calendar"
+        assert find_seller_policies(Account(org_id="elsewhere")) == SellerPolicies()
 
 
 class TestStartSubscription:
