@@ -25,6 +25,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-starter-credit": {"task": "accounts.sweep_starter_credit", "schedule": timedelta(minutes=10)},
     "sweep-payment-methods": {"task": "invoicing.sweep_payment_methods", "schedule": timedelta(minutes=10)},
     "expire-holds": {"task": "accounts.expire_holds", "schedule": timedelta(minutes=5)},
+    # Before the proof, so that it looks at the books of the day that ended.
+    "release-revenue": {"task": "invoicing.release_revenue", "schedule": crontab(hour=0, minute=30)},
     "prove-ledger": {"task": "accounts.prove_ledger", "schedule": crontab(hour=3, minute=20)},
     "sweep-quota-alerts": {"task": "metering.sweep_quota_alerts", "schedule": timedelta(minutes=5)},
     "sweep-alerts": {"task": "metering.sweep_alerts", "schedule": timedelta(minutes=5)},

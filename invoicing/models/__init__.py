@@ -12,6 +12,7 @@ from invoicing.models.invoice_credit import CreditSource, InvoiceCredit
 from invoicing.models.line_split import InvoiceLineSplit
 from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
+from invoicing.models.revenue import RevenueRelease, RevenueSchedule
 from invoicing.models.run import (
     BillingRun,
     OutcomeStatus,
@@ -55,6 +56,8 @@ __all__ = [
     "PendingCharge",
     "PlanMove",
     "PlanMoveItem",
+    "RevenueRelease",
+    "RevenueSchedule",
     "RoundingRule",
     "RunOutcome",
     "RunScope",

@@ -1,5 +1,5 @@
 """
-What the proof of the ledger checks of invoices.
+What the proof of the ledger checks of invoices; what it checks of deferred revenue is in `revenue_proof`.
 
 What stored money paid is booked, void invoices owe nothing, discounts had the months that invoices used, and charges
 that waited are on the invoice that took them up.
@@ -12,6 +12,7 @@ from typing import Final
 from accounts.models import SubscriptionDiscount
 from accounts.queries.proof import LedgerCheck, register_check
 from invoicing.models import Invoice, InvoiceCredit, PendingCharge
+from invoicing.queries.revenue_proof import REVENUE_CHECKS
 
 # What each entry moved on the receivable of an account: debit above zero.
 _RECEIVABLE_LEGS: Final = """
@@ -99,5 +100,5 @@ _CHECKS: Final = (
 
 def register_checks() -> None:
     """Let the proof of the ledger look at invoices too."""
-    for check in _CHECKS:
+    for check in (*_CHECKS, *REVENUE_CHECKS):
         register_check(check)

@@ -18,6 +18,7 @@ from billing_site.platform.services import events
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
 from invoicing.services.crediting import give_back_credits, sum_later_credits
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
+from invoicing.services.revenue import invoice_key, take_back_revenue
 
 
 def lock_invoice(invoice_id: uuid.UUID) -> Invoice:
@@ -89,9 +90,10 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
     # Reversed lines give up their claim, so the period and its usage can be billed again.
     InvoiceLine.objects.filter(invoice=invoice).update(is_reversed=True)
     give_back_credits(invoice, at=at, actor=actor, reason=reason)
-    entry = LedgerEntry.objects.filter(key=f"invoice:{invoice.public_id}").first()
+    entry = LedgerEntry.objects.filter(key=invoice_key(invoice)).first()
     if entry is not None:
         ledger.reverse_entry(entry=entry, at=at, key=f"void:{invoice.public_id}", description="Invoice voided")
+        take_back_revenue(invoice, source=invoice_key(invoice), at=at)
     if invoice.subscription_discount_id is not None:
         give_month_back(invoice.subscription_discount_id)
     events.emit(

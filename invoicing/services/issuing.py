@@ -26,6 +26,7 @@ from invoicing.models import Invoice, InvoiceStatus
 from invoicing.services.activation import activate_paid
 from invoicing.services.crediting import pay_invoices, store_credits
 from invoicing.services.numbering import format_number, get_series, take_numbers
+from invoicing.services.revenue import invoice_key, plan_deferrals
 
 _ISSUE_COLUMNS: Final[Mapping[str, str]] = {
     "status": "text",
@@ -64,7 +65,9 @@ def issue_invoices(
     if not invoices:
         return []
     payments = pay_invoices(invoices, money=money, at=at, drafts=drafts or {})
-    entries = [entry for invoice in invoices if (entry := _ledger_entry(invoice, at)) is not None]
+    deferred = plan_deferrals(invoices, at=at, drafts=drafts or {})
+    entries = [entry for invoice in invoices if (entry := _ledger_entry(invoice, at, deferred.of(invoice))) is not None]
+    deferred.write()
     parts = money.write_payments(list(payments.values()), along=entries, actor=actor)
     store_credits([invoice for invoice in invoices if invoice.id in payments], parts, at=at)
     for invoice in invoices:
@@ -116,20 +119,25 @@ def snapshot_invoice(invoice: Invoice) -> dict[str, Any]:
     }
 
 
-def _ledger_entry(invoice: Invoice, at: datetime) -> ledger.NewEntry | None:
-    """Receivable takes the total; revenue and tax give it. A negative total becomes invoice credit (policies.md 24)."""
+def _ledger_entry(invoice: Invoice, at: datetime, deferred: int) -> ledger.NewEntry | None:
+    """
+    Receivable takes the total; revenue and tax give it. A negative total becomes invoice credit (policies.md 24).
+
+    `deferred` of it is revenue of days to come (ADR 0044).
+    """
     net, account_id, currency = invoice.total - invoice.tax, invoice.account_id, invoice.currency
     claim = LedgerKind.RECEIVABLE if invoice.total > 0 else LedgerKind.INVOICE_CREDIT
     legs: list[tuple[str, Any, int]] = [
         (claim, account_id, invoice.total),
-        (LedgerKind.REVENUE, None, -net),
+        (LedgerKind.REVENUE, None, deferred - net),
+        (LedgerKind.DEFERRED_REVENUE, None, -deferred),
         (LedgerKind.TAX, None, -invoice.tax),
     ]
     postings = [ledger.PostingSpec(kind, owner, currency, amount) for kind, owner, amount in legs if amount != 0]
     if not postings:
         return None
     return ledger.NewEntry(
-        key=f"invoice:{invoice.public_id}",
+        key=invoice_key(invoice),
         type="invoice",
         account_id=account_id,
         postings=postings,

@@ -5,6 +5,7 @@ from invoicing.tasks.incomplete import cancel_unpaid_starts
 from invoicing.tasks.pauses import resume_due_subscriptions
 from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods
 from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
+from invoicing.tasks.revenue import release_revenue
 from invoicing.tasks.runs import run_billing_cycle, sweep_billing_runs, work_billing_run
 from invoicing.tasks.schedules import advance_schedules
 
@@ -12,6 +13,7 @@ __all__ = [
     "advance_schedules",
     "cancel_unpaid_starts",
     "release_payment_method",
+    "release_revenue",
     "resume_due_subscriptions",
     "run_billing_cycle",
     "store_invoice_documents",
