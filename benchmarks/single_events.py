@@ -23,6 +23,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -75,7 +76,7 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 def send_for(port: int, token: str, seconds: float) -> int:
     """Send events one after the other over one connection and return how many were acknowledged."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Host": "localhost"}
     sent, until = 0, time.perf_counter() + seconds
     while time.perf_counter() < until:
@@ -95,10 +96,11 @@ def send_for(port: int, token: str, seconds: float) -> int:
     return sent
 
 
-def measure_server(*, grouped: bool, clients: int, seconds: float, token: str) -> float:
+def measure_server(pool: Pool, *, grouped: bool, clients: int, seconds: float, token: str) -> float:
     """Return acknowledged events per second."""
-    with serve(grouped=grouped, threads=clients) as port, multiprocessing.get_context("spawn").Pool(clients) as pool:
-        pool.starmap(send_for, [(port, token, 0.5)] * clients)  # every thread has its connection and its plans
+    with serve(grouped=grouped, threads=clients) as port:
+        # Every thread has its connection and its plans.
+        pool.starmap(send_for, [(port, token, 0.5)] * clients, chunksize=1)
         begun = time.perf_counter()
         sent = sum(pool.starmap(send_for, [(port, token, seconds)] * clients, chunksize=1))
         return sent / (time.perf_counter() - begun)
@@ -110,7 +112,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
-    with private_database():
+    with private_database(), multiprocessing.get_context("spawn").Pool(arguments.clients) as pool:
         from accounts.models import Account
         from benchmarks.ingest import make_token
         from catalog.models import Meter
@@ -124,9 +126,10 @@ def main() -> None:
         grouped = Variant("grouped", lambda _: 0)
         for _ in range(arguments.repetitions):
             for variant, together in ((alone, False), (grouped, True)):
-                variant.rates.append(
-                    measure_server(grouped=together, clients=arguments.clients, seconds=arguments.seconds, token=token)
+                rate = measure_server(
+                    pool, grouped=together, clients=arguments.clients, seconds=arguments.seconds, token=token
                 )
+                variant.rates.append(rate)
         print_results(
             f"Single events over HTTP from {arguments.clients} clients",
             [alone, grouped],
