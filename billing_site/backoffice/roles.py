@@ -80,6 +80,7 @@ ROLES: Final[dict[str, Role]] = {
             "invoicing.start_*",
             "invoicing.retry_*",
             "invoicing.finalize_*",
+            "invoicing.release_*",
             "invoicing.render_*",
             "platform.cancel_*",
             *_SUBSCRIPTIONS,

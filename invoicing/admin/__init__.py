@@ -3,9 +3,10 @@
 from invoicing.admin import panels
 from invoicing.admin.invoice import InvoiceAdmin
 from invoicing.admin.plan_move import PlanMoveAdmin
+from invoicing.admin.review import InvoiceReviewAdmin
 from invoicing.admin.run import BillingRunAdmin
 from invoicing.admin.seller import SellerAdmin
 
 panels.register()
 
-__all__ = ["BillingRunAdmin", "InvoiceAdmin", "PlanMoveAdmin", "SellerAdmin"]
+__all__ = ["BillingRunAdmin", "InvoiceAdmin", "InvoiceReviewAdmin", "PlanMoveAdmin", "SellerAdmin"]

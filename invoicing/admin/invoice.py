@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -15,8 +13,8 @@ from billing_site.backoffice.actions import Call, service_action
 from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
 from billing_site.backoffice.display import (
     NOTHING,
+    badge,
     format_money,
-    format_period,
     link_display,
     link_to,
     money,
@@ -26,13 +24,16 @@ from billing_site.backoffice.display import (
     status_badge,
     timestamp_display,
 )
-from billing_site.backoffice.history import Explanation, Step, render_explanations, timeline_display
+from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
+from invoicing.admin.explanations import explain_lines
 from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus
 from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_balance, preview_balance_payment
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.verification import verify_invoice
+
+_state = status_badge()
 
 
 class LineInline(ReadOnlyInline):
@@ -154,7 +155,6 @@ class InvoiceAdmin(BackOfficeAdmin):
         "explanation",
         "timeline",
     )
-    state = status_badge()
     account_link = link_display("account", description="Account", ordering="account__name")
     run_link = link_display("run", description="Billing run")
     covered = period_display()
@@ -172,6 +172,10 @@ class InvoiceAdmin(BackOfficeAdmin):
     def subscription_link(self, invoice: Invoice) -> SafeString | str:
         subscription = invoice.subscription
         return link_to(subscription, str(subscription.plan_version) if subscription else "")
+
+    @admin.display(description="Status", ordering="status")
+    def state(self, invoice: Invoice) -> SafeString | str:
+        return badge("draft, in review", "warning") if invoice.in_review else _state(invoice)
 
     @admin.display(description="Number", ordering="number")
     def label(self, invoice: Invoice) -> str:
@@ -191,8 +195,7 @@ class InvoiceAdmin(BackOfficeAdmin):
 
     @admin.display(description="")
     def explanation(self, invoice: Invoice) -> SafeString:
-        lines = [_explain(line, invoice) for line in invoice.lines.order_by("position")[:50]]
-        return render_explanations(lines, intro="Stored when the invoice was made; each line is rounded once.")
+        return explain_lines(invoice)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
         rows: QuerySet[Invoice] = super().get_queryset(request)
@@ -216,7 +219,7 @@ class InvoiceAdmin(BackOfficeAdmin):
         permission="invoicing.finalize_invoice",
         effect="Stored credit and prepaid money pay what they can; the draft gets the next number, is posted to the "
         "ledger and can never be changed again.",
-        allowed=lambda invoice: invoice.status == InvoiceStatus.DRAFT,
+        allowed=lambda invoice: invoice.status == InvoiceStatus.DRAFT and not invoice.in_review,
         icon="task_alt",
         variant="primary",
     )
@@ -265,13 +268,3 @@ def _tell_payment(invoice: Invoice) -> str:
     rest = invoice.amount_remaining - settlement.applied
     what = f"{format_money(rest, invoice.currency)} of {invoice} stays open" if rest else f"{invoice} is paid then"
     return f"Taken now: {', '.join(taken)}. {what}. A subscription that waits for it becomes active."
-
-
-def _explain(line: InvoiceLine, invoice: Invoice) -> Explanation:
-    steps: list[dict[str, Any]] = line.trace.get("steps", [])
-    return Explanation(
-        title=f"{line.position}. {line.description}",
-        value=format_money(line.amount, line.currency),
-        subtitle=str(format_period(line.period_start, line.period_end, invoice.account.timezone)),
-        steps=[Step(step["title"], step["formula"], step["value"]) for step in steps],
-    )

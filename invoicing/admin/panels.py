@@ -25,6 +25,7 @@ from billing_site.backoffice.panels import (
 )
 from billing_site.kernel.periods import add_months
 from invoicing.models import BillingRun, Invoice, InvoiceStatus, OutcomeStatus
+from invoicing.queries.reviews import count_waiting
 
 _MONTHS = 6
 _RUN_PAGE = "admin:invoicing_billingrun_change"
@@ -37,6 +38,7 @@ _BADGES: dict[str, Tone] = {"good": "good", "info": "info", "warning": "warning"
 def register() -> None:
     """Put the panels on the overview."""
     register_panel("invoicing.amounts", build_amounts, order=10, permission="invoicing.view_invoice")
+    register_panel("invoicing.review", build_review, order=11, permission="invoicing.view_invoicereview")
     register_panel("invoicing.lists", build_lists, order=20, permission="invoicing.view_billingrun")
 
 
@@ -67,6 +69,14 @@ def build_amounts(context: PanelContext) -> Iterable[Panel]:
         order=12,
     )
     yield from _charts(invoiced, months)
+
+
+def build_review(_: PanelContext) -> Iterable[Panel]:
+    """What waits for a person, where something does: one query."""
+    if waiting := count_waiting():
+        url = reverse("admin:invoicing_invoicereview_changelist") + "?status__exact=waiting"
+        caption = "held by billing runs, not issued"
+        yield Metric("Waiting for review", [f"{waiting:,}"], caption, url, tone="warning", icon="fact_check", order=13)
 
 
 def _sum_by_month(first: date) -> dict[str, dict[date, int]]:

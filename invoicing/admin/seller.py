@@ -110,6 +110,13 @@ class SellerAdmin(BackOfficeAdmin):
                 "description": "They hold for what begins, changes or ends from now on. A plan's own proration wins.",
             },
         ),
+        (
+            "Held for review",
+            {
+                "fields": (("review_factor", "review_negative"), "review_amounts", "review_approval"),
+                "description": "What billing runs do not issue by themselves: it waits in the review queue.",
+            },
+        ),
         ("History", {"fields": ("timeline",)}),
     )
     readonly_fields = ("is_default", "shown_logo", "timeline")

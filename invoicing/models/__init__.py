@@ -13,6 +13,7 @@ from invoicing.models.line_split import InvoiceLineSplit
 from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
 from invoicing.models.revenue import RevenueRelease, RevenueSchedule
+from invoicing.models.review import InvoiceReview, ReviewReason, ReviewStatus
 from invoicing.models.run import (
     BillingRun,
     OutcomeStatus,
@@ -43,6 +44,7 @@ __all__ = [
     "InvoiceDocument",
     "InvoiceLine",
     "InvoiceLineSplit",
+    "InvoiceReview",
     "InvoiceStatus",
     "LineType",
     "LogoFormat",
@@ -58,6 +60,8 @@ __all__ = [
     "PlanMoveItem",
     "RevenueRelease",
     "RevenueSchedule",
+    "ReviewReason",
+    "ReviewStatus",
     "RoundingRule",
     "RunOutcome",
     "RunScope",

@@ -41,6 +41,7 @@ class Invoice(Identified, Timestamped):
     not void. `subscription_discount` is the discount of which this invoice used one month, whether it took something
     off or not. `trace` holds the facts it was computed from; `verify_invoice` recomputes the document from them.
     `due_days` is what was agreed for this one draft. `reissues` is the voided invoice that this one stands for.
+    A draft `in_review` waits for a person to release it: the database does not let it be issued before.
     """
 
     id_prefix = "in"
@@ -91,6 +92,7 @@ class Invoice(Identified, Timestamped):
     trace = models.JSONField(default=dict)
     livemode = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict, blank=True)
+    in_review = models.BooleanField(default=False)
 
     class Meta:
         db_table = "invoices"
@@ -140,6 +142,9 @@ class Invoice(Identified, Timestamped):
                 name="invoices_amounts_not_negative",
             ),
             models.CheckConstraint(condition=Q(amount_paid__lte=F("amount_due")), name="invoices_paid_within_due"),
+            models.CheckConstraint(
+                condition=Q(in_review=False) | Q(status="draft"), name="invoices_in_review_not_issued"
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="invoices_of_account"),

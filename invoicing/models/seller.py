@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.db import models
 from django.db.models import Q
 
@@ -101,6 +103,31 @@ class Seller(Identified, Timestamped):
         verbose_name="Invoices are mailed",
         help_text="To the account's address when an invoice is issued, and when it is paid.",
     )
+    review_factor = models.DecimalField(
+        max_digits=8,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        default=Decimal(5),
+        verbose_name="Held above times the median",
+        help_text="A billing run holds an invoice above this many times the median of the account's last 6. Empty: no.",
+    )
+    review_negative = models.BooleanField(
+        default=True,
+        verbose_name="Held below zero",
+        help_text="A billing run holds an invoice whose total is below zero.",
+    )
+    review_amounts = models.JSONField(
+        default=dict,
+        blank=True,
+        verbose_name="Held above an amount",
+        help_text='Minor units by currency: {"eur": 1000000}. A currency that is not named has no such limit.',
+    )
+    review_approval = models.BooleanField(
+        default=False,
+        verbose_name="Release takes two people",
+        help_text="Who releases an invoice that was held asks, another person approves.",
+    )
     footer = models.TextField(blank=True)
 
     class Meta:
@@ -126,6 +153,10 @@ class Seller(Identified, Timestamped):
                     cancel_unused__in=UnusedTime.values,
                 ),
                 name="sellers_policies_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(review_factor__isnull=True) | Q(review_factor__gte=1),
+                name="sellers_review_factor_at_least_one",
             ),
         ]
 

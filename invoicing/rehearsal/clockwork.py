@@ -92,12 +92,14 @@ def run_cycle(world: World, *, account: str = "") -> list[str]:
 
 
 def _describe_run(run: BillingRun) -> str:
-    outcomes = list(RunOutcome.objects.filter(run=run).values_list("invoice_count", flat=True))
+    outcomes = list(RunOutcome.objects.filter(run=run).values_list("invoice_count", "status"))
     if not outcomes:
         return "billing run: nothing due"
-    invoices, count = sum(outcomes), len(outcomes)
+    invoices, count = sum(number for number, _ in outcomes), len(outcomes)
+    held = sum(status == OutcomeStatus.HELD for _, status in outcomes)
     subscriptions = f"{count} subscription{'' if count == 1 else 's'}"
-    return f"billing run: {subscriptions}, {invoices} invoice{'' if invoices == 1 else 's'}"
+    waiting = f", {held} held for review" if held else ""
+    return f"billing run: {subscriptions}, {invoices} invoice{'' if invoices == 1 else 's'}{waiting}"
 
 
 # ---- schedules ------------------------------------------------------------------------------------------------------

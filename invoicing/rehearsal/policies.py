@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from accounts.models import Alignment
@@ -13,6 +13,8 @@ from invoicing.models import IntervalChange, PauseCredit, RoundingRule, UnusedTi
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.story import Settings
 
+# What a story has where it does not say otherwise: its amounts are what they are, nothing is held back.
+DEFAULTS: Final[Mapping[str, Any]] = {"review_factor": None, "review_negative": False}
 _TEXTS: Final = ("name", "line1", "line2", "city", "state", "postal_code", "email", "tax_id", "footer")
 _PREFIX_LENGTH: Final = 20
 # Policies of the format that no setting of this version carries.
@@ -45,6 +47,7 @@ def read_settings(fields: Fields | None) -> Settings:
     gated = fields.flag("payment_gated")
     if gated is not None:
         seller["payment_gated"] = gated
+    seller |= _read_review(fields.block("review"))
     trial_days = fields.integer("trial_days", least=0, most=MAX_TRIAL_DAYS)
     block = fields.block("seller")
     if block is not None:
@@ -55,6 +58,24 @@ def read_settings(fields: Fields | None) -> Settings:
             fields.node_of(key)
     fields.finish()
     return Settings(seller, fields.line, trial_days)
+
+
+def _read_review(fields: Fields | None) -> dict[str, Any]:
+    """Read what a run holds back for review."""
+    if fields is None:
+        return {}
+    found: dict[str, Any] = {}
+    if fields.has("factor"):
+        found["review_factor"] = fields.decimal("factor")
+    negative = fields.flag("negative")
+    if negative is not None:
+        found["review_negative"] = negative
+    amounts = fields.block("amounts")
+    if amounts is not None:
+        found["review_amounts"] = {name: amounts.integer(name, least=0) for name in amounts.list_keys()}
+        amounts.finish()
+    fields.finish()
+    return found
 
 
 def _read_seller(fields: Fields) -> dict[str, Any]:

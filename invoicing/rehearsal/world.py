@@ -19,7 +19,8 @@ from accounts.services.accounts import create_account
 from accounts.services.test_clocks import advance_test_clock, create_test_clock
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, NotFound
-from invoicing.models import Invoice
+from invoicing.models import Invoice, InvoiceReview, ReviewStatus
+from invoicing.rehearsal.policies import DEFAULTS
 from invoicing.rehearsal.story import Story
 from invoicing.services.sellers import ensure_default_seller, update_seller
 
@@ -80,9 +81,9 @@ class World:
             with _at_line(beside.line):
                 beside.create(org_id=self.org_id, at=at, actor=self.actor)
         seller = ensure_default_seller(self.org_id)
-        if story.settings.seller:
-            with _at_line(story.settings.line):
-                update_seller(seller_id=seller.id, changes=story.settings.seller, at=at, actor=self.actor)
+        with _at_line(story.settings.line):
+            changes = {**DEFAULTS, **story.settings.seller}
+            update_seller(seller_id=seller.id, changes=changes, at=at, actor=self.actor)
         for account in story.accounts.values():
             with _at_line(account.line):
                 opened = create_account(
@@ -148,6 +149,18 @@ class World:
         if name not in self.alerts:
             raise StepRefused(f"There is no alert `{name}`: the step that was to ask for it was refused.")
         return self.alerts[name]
+
+    def get_waiting_review(self, *, account: str) -> InvoiceReview:
+        """
+        Return the oldest review of an account that waits for a decision.
+
+        :raises StepRefused: if there is none.
+        """
+        waiting = InvoiceReview.objects.filter(account_id=self.accounts[account], status=ReviewStatus.WAITING)
+        found = waiting.order_by("id").first()
+        if found is None:
+            raise StepRefused(f"No invoice of `{account}` waits for review.")
+        return found
 
     def name_alert(self, alert_id: uuid.UUID) -> str:
         """Return what the story calls an alert, or nothing."""

@@ -39,6 +39,7 @@ from invoicing.services.drafting import DraftToWrite, write_drafts
 from invoicing.services.issuing import issue_invoices
 from invoicing.services.items import store_items
 from invoicing.services.plan_credit import store_plan_credit
+from invoicing.services.review_holds import find_holds, hold_invoices
 from invoicing.services.sellers import ensure_sellers
 
 _SETTLED_COLUMNS: Final = {
@@ -71,13 +72,15 @@ class BilledSubscription:
     """
     What billing did: the invoices issued, oldest first, and how many boundaries were passed.
 
-    `is_waiting`: something is due, but a step of the subscription's schedule comes first.
+    `held` are drafts that a person is to look at before they are issued: only runs leave some. `is_waiting`: something
+    is due, but a step of the subscription's schedule comes first.
     """
 
     subscription: Subscription
     invoices: list[Invoice] = field(default_factory=list)
     boundaries: int = 0
     is_waiting: bool = False
+    held: list[Invoice] = field(default_factory=list)
 
 
 def bill_subscriptions(
@@ -231,10 +234,12 @@ class _Billing:
             if (planned := self.billables.pass_boundary(each.boundary)) is not None
         }
         store_items(taken_over.values(), [draft for drafts in pending.values() for draft in drafts], self.billables)
-        for at, drafts in sorted(pending.items()):
+        for at, found in sorted(pending.items()):
+            drafts = found if self.run is None else find_holds(found)
             written = [invoice for invoice, _ in write_drafts(drafts, run=self.run)]
             known = {invoice.id: each.draft for invoice, each in zip(written, drafts, strict=True)}
-            for invoice in issue_invoices(written, at=at, actor=self.actor, money=self.money, drafts=known):
+            ready = self._hold(written, drafts, at=at)
+            for invoice in issue_invoices(ready, at=at, actor=self.actor, money=self.money, drafts=known):
                 self.billed[_subscription_id(invoice)].invoices.append(invoice)
         for boundary in boundaries:
             self.billed[boundary.subscription.id].boundaries += 1
@@ -242,6 +247,18 @@ class _Billing:
             if change is not None:
                 self.changes.append(change)
         self._pass_plan_credit(boundaries)
+
+    def _hold(self, written: list[Invoice], drafts: Sequence[DraftToWrite], *, at: datetime) -> list[Invoice]:
+        """Put the drafts that were marked into the review queue and return the others."""
+        held = [
+            (invoice, each.finding) for invoice, each in zip(written, drafts, strict=True) if each.finding is not None
+        ]
+        if not held or self.run is None:
+            return written
+        hold_invoices(held, run=self.run, at=at, actor=self.actor)
+        for invoice, _ in held:
+            self.billed[_subscription_id(invoice)].held.append(invoice)
+        return [invoice for invoice in written if not invoice.in_review]
 
     def _pass_plan_credit(self, boundaries: Sequence[DueBoundary]) -> None:
         # What waits for its first payment gets the credit of its plan with that payment.

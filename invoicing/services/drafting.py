@@ -12,6 +12,7 @@ from billing_site.kernel.ids import new_uuid
 from billing_site.platform.models.bulk import copy_rows, update_rows
 from catalog.models import Meter, PlanVersion, Price
 from invoicing.calculation.draft import Draft, DraftLine
+from invoicing.calculation.review import ReviewFinding
 from invoicing.models import BillingRun, Invoice, InvoiceLine, InvoiceLineSplit, PendingCharge, Seller
 from invoicing.services.sellers import snapshot_seller
 
@@ -26,7 +27,7 @@ class DraftToWrite:
     A draft with the rows it belongs to. `items` holds the subscription's items by id.
 
     `waiting` are the pending charges that the draft takes up, `discount` the one of which it uses a month. `extra` are
-    further columns of the invoice.
+    further columns of the invoice. One with a `finding` is written to be looked at by a person before it is issued.
     """
 
     draft: Draft
@@ -37,6 +38,7 @@ class DraftToWrite:
     waiting: Sequence[PendingCharge] = ()
     discount: SubscriptionDiscount | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    finding: ReviewFinding | None = None
 
 
 def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> list[tuple[Invoice, list[InvoiceLine]]]:
@@ -97,6 +99,7 @@ def _build(each: DraftToWrite, run: BillingRun | None) -> tuple[Invoice, list[In
         seller_snapshot=snapshot_seller(each.seller),
         trace=draft.facts.as_dict(),
         livemode=(each.subscription or account).livemode,
+        in_review=each.finding is not None,
     )
     for column, value in each.extra.items():
         setattr(invoice, column, value)

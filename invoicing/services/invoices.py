@@ -15,10 +15,11 @@ from accounts.services.stored_money import lock_stored_money
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.platform.services import events
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, ReviewStatus
 from invoicing.services.crediting import give_back_credits, sum_later_credits
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
 from invoicing.services.revenue import invoice_key, take_back_revenue
+from invoicing.services.review_holds import close_review
 
 
 def lock_invoice(invoice_id: uuid.UUID) -> Invoice:
@@ -60,12 +61,14 @@ def finalize_invoice(
     """
     Number a draft, let stored money pay, fix its amounts, post it and make it payable; due 0 is paid at once.
 
-    :raises InvalidState: if it is not a draft.
+    :raises InvalidState: if it is not a draft, or a person has to release it from review first.
     """
     lock_parties(invoice_id)
     invoice = lock_invoice(invoice_id)
     if invoice.status != InvoiceStatus.DRAFT:
         raise InvalidState("Only a draft can be finalized.", current_status=invoice.status)
+    if invoice.in_review:
+        raise InvalidState("The draft is under review; release it there.", current_status=invoice.status)
     money = lock_stored_money(account_ids=[invoice.account_id], at=at, actor=actor)
     return issue_invoices([invoice], at=at, actor=actor, money=money, due_days=due_days, reason=reason)[0]
 
@@ -84,6 +87,7 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
     before = {"status": invoice.status}
     if not invoice.can_become(InvoiceStatus.VOID) or invoice.amount_paid > sum_later_credits(invoice):
         raise InvalidState("Only an unpaid draft or open invoice can be voided.", current_status=invoice.status)
+    close_review(invoice, ReviewStatus.DISCARDED, at=at, actor=actor, reason=reason)
     invoice.status, invoice.voided_at, invoice.void_reason = InvoiceStatus.VOID, at, reason
     invoice.amount_paid = 0
     invoice.save(update_fields=["status", "voided_at", "void_reason", "amount_paid", "updated_at"])

@@ -121,6 +121,10 @@ def _set_outcome(row: RunOutcome, billed: BilledSubscription) -> None:
     row.invoice_count = len(billed.invoices)
     row.last_invoice = billed.invoices[-1] if billed.invoices else None
     row.status = OutcomeStatus.ISSUED if billed.invoices else OutcomeStatus.NOTHING_TO_BILL
+    if billed.held:
+        row.status, row.last_invoice = OutcomeStatus.HELD, billed.held[-1]
+        row.error_code = "held_for_review"
+        row.error_detail = "A person is to look at the draft before it is issued; the review queue tells why."
     if billed.is_waiting:
         row.status = OutcomeStatus.FAILED
         row.error_code = "schedule_step_refused"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from stdnum import bic, iban
@@ -16,6 +17,7 @@ from stdnum.exceptions import ValidationError
 from billing_site.kernel.countries import is_country
 from billing_site.kernel.errors import FieldError, ValidationFailed
 from billing_site.kernel.languages import LanguageUnknown, clean_language
+from billing_site.kernel.money import is_known_currency
 from invoicing.models import Seller
 
 # What stands on documents and is kept with each of them.
@@ -50,13 +52,15 @@ _CHOICES: Final = (
     "cancel_unused",
 )
 _PREFIXES: Final = ("invoice_prefix", "credit_note_prefix")
-_SWITCHES: Final = ("payment_gated", "voiding_allowed", "mails_invoices")
-EDITABLE: Final = frozenset({*PRINTED, *_CHOICES, *_PREFIXES, *_SWITCHES, "due_days"})
+_SWITCHES: Final = ("payment_gated", "voiding_allowed", "mails_invoices", "review_negative", "review_approval")
+_REVIEW: Final = ("review_factor", "review_amounts")
+EDITABLE: Final = frozenset({*PRINTED, *_CHOICES, *_PREFIXES, *_SWITCHES, *_REVIEW, "due_days"})
 
 # A series of a year is `INV-2026`: a prefix that ends like one could meet it.
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9/-]{0,14}")
 _YEAR: Final = re.compile(r"-\d{4}$")
 _MAX_TAX_IDS: Final = 6
+_MAX_FACTOR: Final = 1_000_000
 
 
 class _Refused(ValueError):
@@ -178,6 +182,26 @@ def _check_due_days(value: object) -> int:
     return value
 
 
+def _check_factor(value: object) -> Decimal | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, Decimal) or not 1 <= value < _MAX_FACTOR:
+        raise _Refused("out_of_range", "At least 1: below it, every second invoice would be held.")
+    return value
+
+
+def _check_amounts(value: object) -> dict[str, int]:
+    """Whole minor units for each of some currencies."""
+    if not isinstance(value, Mapping):
+        raise _Refused("invalid", 'Write minor units by currency: {"eur": 1000000}.')
+    for currency, amount in value.items():
+        if not isinstance(currency, str) or not is_known_currency(currency):
+            raise _Refused("currency_unknown", f"There is no currency {currency!r:.20}.")
+        if not isinstance(amount, int) or isinstance(amount, bool) or amount < 0:
+            raise _Refused("invalid", f"{currency}: minor units, a whole number.")
+    return dict(value)
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "name": _check_name,
     "country": _check_country,
@@ -186,5 +210,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "bic": _check_bic,
     "other_tax_ids": _check_tax_ids,
     "due_days": _check_due_days,
+    "review_factor": _check_factor,
+    "review_amounts": _check_amounts,
     **dict.fromkeys(_SWITCHES, bool),
 }

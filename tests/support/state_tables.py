@@ -25,8 +25,9 @@ from billing_site.platform.services.approvals import approve, cancel, expire_due
 from catalog.models import CatalogDraft
 from catalog.services.draft_approvals import submit_draft, withdraw_draft
 from catalog.services.drafts import create_draft, discard_draft, publish_draft
-from invoicing.models import BillingRun, Invoice, PlanMove, PlanMoveItem, RunOutcome
+from invoicing.models import BillingRun, Invoice, InvoiceReview, PlanMove, PlanMoveItem, RunOutcome, Seller
 from invoicing.models.invoice import INVOICE_TRANSITIONS
+from invoicing.models.review import REVIEW_TRANSITIONS
 from invoicing.models.run import RUN_TRANSITIONS
 from invoicing.services.balance_payments import pay_from_balance
 from invoicing.services.billing import bill_subscriptions
@@ -34,6 +35,7 @@ from invoicing.services.cancellations import cancel_subscription
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.pauses import pause_subscription, resume_subscription
 from invoicing.services.plan_moves import MoveRequest, start_move, work_move
+from invoicing.services.reviews import discard_review, release_review
 from invoicing.services.run_control import cancel_run, pause_run, resume_run, retry_failed
 from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run
@@ -383,18 +385,17 @@ RUNS: Final = StateTable(
 def _arrange_outcome(state: str, to: str) -> RunOutcome:
     ends = to if state == "pending" else state
     run = _plan_run(fails=ends == "failed", plan="payg" if ends == "nothing_to_bill" else "pro")
+    if ends == "held_for_review":
+        Seller.objects.update(review_amounts={"usd": 999})  # the fee is 1000
     if state == "canceled":
         cancel_run(run_id=run.pk, at=world.DECEMBER, actor=world.TESTER)
     elif state != "pending":
         work_run(run_id=run.pk, actor=world.TESTER)
-    row = RunOutcome.objects.get(run=run)
-    if state == "held_for_review":
-        set_state(row, state)
-    return row
+    return RunOutcome.objects.get(run=run)
 
 
 def _hold_outcome(before: str, after: str) -> str:
-    if before == after or {before, after} == {"issued", "held_for_review"}:
+    if before == after or (before, after) == ("issued", "held_for_review"):
         return ""
     return {
         "issued": "billing_run_outcomes_issued_has_invoice",
@@ -411,12 +412,12 @@ def _cancel_outcome(row: RunOutcome) -> object:
     return cancel_run(run_id=row.run_id, at=world.DECEMBER, actor=world.TESTER)
 
 
-_SETTLED: Final = ("issued", "nothing_to_bill", "failed")
+_SETTLED: Final = ("issued", "nothing_to_bill", "failed", "held_for_review")
 _ENDS: Final = (*_SETTLED, "canceled")
 OUTCOMES: Final = StateTable(
     model=RunOutcome,
     transitions={
-        "pending": frozenset({*_ENDS, "held_for_review"}),
+        "pending": frozenset(_ENDS),
         "failed": frozenset({"pending"}),
         **_final("issued", "nothing_to_bill", "held_for_review", "canceled"),
     },
@@ -426,8 +427,7 @@ OUTCOMES: Final = StateTable(
         "canceled": _cancel_outcome,
         **dict.fromkeys(_SETTLED, _work_outcome),
     },
-    quiet=frozenset((before, after) for before in (*_ENDS, "held_for_review") for after in _SETTLED),
-    unserved=frozenset({("pending", "held_for_review")}),
+    quiet=frozenset((before, after) for before in _ENDS for after in _SETTLED),
     held=_hold_outcome,
 )
 
@@ -479,6 +479,33 @@ INVOICES: Final = StateTable(
     unserved=frozenset({("open", "uncollectible")}),
     held=_hold_invoice,
     allows=Invoice.can_become,
+)
+
+
+def _arrange_review(state: str, _to: str) -> InvoiceReview:
+    """The second fee is held, because it is above the amount."""
+    world.publish()
+    world.subscribe(world.open_account(), "pro")
+    Seller.objects.update(review_amounts={"usd": 999})
+    world.run_cycle(as_of=world.DECEMBER)
+    review = InvoiceReview.objects.get()
+    if state != "waiting":
+        REVIEWS.moves[state](review)
+    return review
+
+
+REVIEWS: Final = StateTable(
+    model=InvoiceReview,
+    transitions=REVIEW_TRANSITIONS,
+    arrange=_arrange_review,
+    moves={
+        "released": lambda row: release_review(review_id=row.pk, at=world.DECEMBER, actor=world.TESTER),
+        "discarded": lambda row: discard_review(review_id=row.pk, at=world.DECEMBER, actor=world.TESTER, reason="no"),
+    },
+    held=lambda before, after: (
+        "invoice_reviews_decided_has_time" if (before == "waiting") != (after == "waiting") else ""
+    ),
+    allows=InvoiceReview.can_become,
 )
 
 
@@ -540,6 +567,7 @@ TABLES: Final = (
     OUTCOMES,
     PAYMENT_METHODS,
     RESERVATIONS,
+    REVIEWS,
     RUNS,
     SCHEDULES,
     SUBSCRIPTIONS,

@@ -27,6 +27,7 @@ from invoicing.rehearsal.steps.items import ChangeParts
 from invoicing.rehearsal.steps.pauses import ExtendTrial, Pause, Resume
 from invoicing.rehearsal.steps.payment_methods import PaymentMethodStep
 from invoicing.rehearsal.steps.prices import MovePrice, OverridePrice
+from invoicing.rehearsal.steps.reviews import Decide
 from invoicing.rehearsal.steps.schedules import PlanPhases
 from invoicing.rehearsal.steps.subscriptions import Subscribe
 from invoicing.rehearsal.steps.usage import ReportUsage
@@ -45,6 +46,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "change_quantity": Change.read_quantity,
     "cost_center": AddCostCenter.read,
     "deposit": Deposit.read,
+    "discard": Decide.read_discard,
     "discount": Discount.read,
     "extend_trial": ExtendTrial.read,
     "grant_credit": GrantCredit.read,
@@ -56,6 +58,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "publish_catalog": PublishCatalog.read,
     "reactivate": Reactivate.read,
     "redeem": Redeem.read,
+    "release": Decide.read_release,
     "resume": Resume.read,
     "run_cycle": RunCycle.read,
     "schedule": PlanPhases.read,
