@@ -85,7 +85,10 @@ class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions
                 )
             },
         ),
-        ("Address", {"fields": ("line1", "line2", ("postal_code", "city"), ("state", "country"), "tax_id")}),
+        (
+            "Address",
+            {"fields": ("line1", "line2", ("postal_code", "city"), ("state", "country"), ("tax_id", "tax_exempt"))},
+        ),
         (
             "Billing",
             {

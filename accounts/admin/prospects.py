@@ -255,11 +255,12 @@ def _show_line(line: InvoiceLine, zone: str) -> PaperLine:
 
 
 def show_waiting(subscription: Subscription, charges: Sequence[PendingCharge]) -> list[Paper]:
-    """Return what waits for the next invoice of a subscription as one paper; none when nothing waits. One query."""
+    """Return what waits for the next invoice of a subscription as one paper; none when nothing waits. Two queries."""
     if not charges:
         return []
-    account = subscription.account
-    draft = draft_charges(subscription, [read_charge(each) for each in charges], get_sellers([account]).of(account))
+    seller = get_sellers([subscription.account]).of(subscription.account)
+    facts = [read_charge(each) for each in charges]
+    draft = draft_charges(subscription, facts, seller, at=subscription.current_period_end)
     return [_show_draft(draft, subscription)] if draft.lines else []
 
 

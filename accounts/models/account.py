@@ -66,6 +66,7 @@ class Account(Identified, Timestamped):
     postal_code = models.CharField(max_length=20, blank=True)
     country = models.CharField(max_length=2, blank=True)
     tax_id = models.CharField(max_length=50, blank=True)
+    tax_exempt = models.BooleanField(default=False, help_text="Pays no tax, whatever its place asks for.")
     provider_customer_id = models.CharField(max_length=255, blank=True)
     currency = models.CharField(max_length=3, default="usd")
     timezone = models.CharField(max_length=64, default="UTC")

@@ -20,6 +20,7 @@ PROFILE_FIELDS = (
     "company",
     *ADDRESS_FIELDS,
     "tax_id",
+    "tax_exempt",
     "currency",
     "timezone",
     "tier",

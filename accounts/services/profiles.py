@@ -149,6 +149,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "collection_method": _check_choice(CollectionMethod.values),
     "net_terms_days": _check_days,
     "split_by_cost_center": bool,
+    "tax_exempt": bool,
     "metadata": _keep,
     "test_clock": _keep,
 }

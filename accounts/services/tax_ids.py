@@ -76,6 +76,13 @@ def clean_tax_id(tax_id: str, *, country: str) -> str:
     raise TaxIdRefused(f"{tax_id[:50]!r} is no tax number of {country}: expected {shape}, with right check digits.")
 
 
+def is_union_number(tax_id: str, *, country: str) -> bool:
+    """Tell whether it is a VAT number that a country of the European Union gives, with the right check digits."""
+    if not tax_id or country not in _UNION:
+        return False
+    return any(_find_union_number(tax_id, prefix) is not None for prefix in _list_prefixes(country))
+
+
 def _list_prefixes(country: str) -> tuple[str, ...]:
     return _PREFIXES.get(country, (country,) if country in _UNION else ())
 

@@ -90,7 +90,8 @@ class SellerAdmin(BackOfficeAdmin):
                 "fields": (
                     ("invoice_prefix", "credit_note_prefix"),
                     ("numbering", "due_days"),
-                    ("rounding", "language"),
+                    ("rounding", "tax_mode"),
+                    "language",
                     "footer",
                     "shown_logo",
                 )

@@ -2,18 +2,20 @@
 From facts to a draft: the one function behind run, preview, estimate, realtime cost, rehearsal and verification.
 
 Plain Python: no Django, no I/O, no clock. Money is whole minor units; each line is rounded once, the total is the sum
-of rounded lines, less what discounts take off them. Source: policies.md 1, 2, 5, 14, 16 and 20.
+of rounded lines, less what discounts take off them, and tax. Source: policies.md 1, 2, 5, 14, 16, 20 and 21.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from decimal import Decimal, localcontext
 from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 from billing_site.kernel.money import EXACT, round_to_minor
-from billing_site.kernel.periods import Period
+from billing_site.kernel.periods import Period, local_date
 from catalog.pricing.breakdown import PricedQuantity, PricedTier
 from catalog.pricing.engine import price_usage
 from catalog.pricing.terms import PriceOptions
@@ -27,8 +29,10 @@ from invoicing.calculation.explain import (
     explain_true_up,
     has_parts,
 )
+from invoicing.calculation.explain_taxes import explain_taxes
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
 from invoicing.calculation.given import GivenFacts, compute_given_unit, explain_given, price_given
+from invoicing.calculation.taxes import LineTax, TaxBase, TaxLine, TaxResult, compute_taxes, extract_tax
 
 LineKind = Literal["subscription", "usage", "one_off", "proration"]
 _PLACES: Final = Decimal("1e-12")
@@ -49,6 +53,8 @@ class DraftLine:
 
     `unit_amount` is minor units per unit; where a price has no single one, what a unit came to on average. `gross` is
     the amount without the maximum of the price. `discount` is what `reductions` take off; `amount` is before them.
+    Of a price that includes tax, both are without it: `included` and `discount_included` are the tax inside them.
+    `taxes` are the line's shares in the tax lines of the draft, in their order.
     `splits` share the amount out to cost centers, where the account asks for it and the usage names some.
     """
 
@@ -64,6 +70,9 @@ class DraftLine:
     gross: int = 0
     reductions: tuple[Reduction, ...] = ()
     splits: tuple[CenterShare, ...] = ()
+    taxes: tuple[int, ...] = ()
+    included: int = 0
+    discount_included: int = 0
 
     @property
     def period(self) -> Period:
@@ -72,12 +81,17 @@ class DraftLine:
     @property
     def discount(self) -> int:
         """What the discounts take off, zero or more minor units."""
-        return sum(reduction.amount for reduction in self.reductions)
+        return sum(reduction.amount for reduction in self.reductions) - self.discount_included
 
     @property
     def net(self) -> int:
-        """What is left of the amount after discounts."""
+        """What is left of the amount after discounts, without tax."""
         return self.amount - self.discount
+
+    @property
+    def tax(self) -> int:
+        """The tax on what is left."""
+        return sum(self.taxes)
 
     @property
     def trace(self) -> dict[str, Any]:
@@ -85,12 +99,15 @@ class DraftLine:
         tiers = {"tiers": [tier.as_dict() for tier in self.tiers]} if has_parts(self.tiers) else {}
         taken = [{"id": each.discount.id, "amount": str(each.amount)} for each in self.reductions]
         discounts = {"discounts": taken} if taken else {}
-        return {"charge": self.charge.as_dict(), "steps": list(self.steps), **tiers, **discounts}
+        included = {"tax_included": str(self.included)} if self.included else {}
+        return {"charge": self.charge.as_dict(), "steps": list(self.steps), **tiers, **discounts, **included}
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An invoice that is not written yet. `total = subtotal - discount + tax`, all minor units."""
+    """
+    An invoice that is not written yet. `total = subtotal - discount + tax`, all minor units; `taxes` is tax by rate.
+    """
 
     facts: InvoiceFacts
     lines: tuple[DraftLine, ...]
@@ -98,6 +115,7 @@ class Draft:
     discount: int
     tax: int
     total: int
+    taxes: tuple[TaxLine, ...] = ()
 
     @property
     def amount_due(self) -> int:
@@ -124,16 +142,26 @@ def draft_invoice(facts: InvoiceFacts) -> Draft:
     Return the draft that `facts` lead to; equal facts give an identical draft.
 
     A fee of amount zero and usage that costs nothing because there was none make no line. A minimum that is not reached
-    is a line of its own, after that of its usage. Discounts reduce fees and usage, never a minimum. A draft may have no
-    lines: nothing to bill.
+    is a line of its own, after that of its usage. Discounts reduce fees and usage, never a minimum; tax is on what they
+    leave of each line. A draft may have no lines: nothing to bill.
     :raises CurrencyMixed: if a price or a discount is not in the invoice's currency.
     """
     lines = [line for charge in facts.charges for line in _draft_lines(facts, charge)]
     if facts.discounts:
         lines = _discount(facts, lines)
+    taxes: tuple[TaxLine, ...] = ()
+    if facts.tax is not None:
+        lines, taxes = _tax(facts, lines)
     subtotal, discount = sum(line.amount for line in lines), sum(line.discount for line in lines)
+    tax = sum(each.amount for each in taxes)
     return Draft(
-        facts=facts, lines=tuple(lines), subtotal=subtotal, discount=discount, tax=0, total=subtotal - discount
+        facts=facts,
+        lines=tuple(lines),
+        subtotal=subtotal,
+        discount=discount,
+        tax=tax,
+        total=subtotal - discount + tax,
+        taxes=taxes,
     )
 
 
@@ -162,6 +190,45 @@ def _discount(facts: InvoiceFacts, lines: Sequence[DraftLine]) -> list[DraftLine
         else line
         for line, reductions in zip(lines, taken, strict=True)
     ]
+
+
+def _tax(facts: InvoiceFacts, lines: Sequence[DraftLine]) -> tuple[list[DraftLine], tuple[TaxLine, ...]]:
+    """Tax the lines; amounts of prices that include tax are without it from here on."""
+    if facts.tax is None:
+        raise ValueError("nothing says how the invoice is taxed")
+    zone = ZoneInfo(facts.timezone)
+    bases = [TaxBase(line.net, facts.tax.find_rates(find_tax_day(line.period, zone))) for line in lines]
+    result = compute_taxes(bases, mode=facts.tax.mode, note=facts.tax.note, rounding=facts.rounding)
+    found = [
+        _tax_line(facts, line, base, result, taxed)
+        for line, base, taxed in zip(lines, bases, result.lines, strict=True)
+    ]
+    return found, result.taxes
+
+
+def _tax_line(facts: InvoiceFacts, line: DraftLine, base: TaxBase, result: TaxResult, taxed: LineTax) -> DraftLine:
+    inside = extract_tax(line.discount, base.rates, rounding=facts.rounding)
+    amount = taxed.net + line.discount - inside
+    included = line.amount - amount
+    steps = explain_taxes(facts, base, result.taxes, taxed)
+    splits = line.splits
+    if included and splits:
+        splits = split_amount(amount, line.charge.centers)
+        steps = (*steps, *explain_centers(splits, currency=facts.currency))
+    return replace(
+        line,
+        amount=amount,
+        taxes=taxed.shares,
+        included=included,
+        discount_included=inside,
+        splits=splits,
+        steps=(*line.steps, *steps),
+    )
+
+
+def find_tax_day(period: Period, zone: ZoneInfo) -> date:
+    """Return the last day of a period, on which what it pays for is complete; of an empty one its day."""
+    return local_date(max(period.start, period.end - timedelta(microseconds=1)), zone)
 
 
 def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine]:

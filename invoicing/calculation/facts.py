@@ -21,6 +21,7 @@ from catalog.pricing.usage import Usage
 from invoicing.calculation.centers import CenterFacts
 from invoicing.calculation.discounts import DiscountFacts
 from invoicing.calculation.given import GivenFacts
+from invoicing.calculation.taxes import TaxFacts
 from invoicing.calculation.texts import format_exact, format_instant, parse_instant
 
 ChargeType = Literal["subscription", "usage", "proration", "one_off"]
@@ -158,10 +159,10 @@ class ChargeFacts:
 @dataclass(frozen=True, slots=True)
 class InvoiceFacts:
     """
-    All facts of one invoice: its currency, zone, rounding policy, charges in line order, and discounts.
+    All facts of one invoice: its currency, zone, rounding policy, charges in line order, discounts, and tax.
 
-    A trace without discounts had none: the key is left out then. `period` is what the document names when it has no
-    lines; one of the cycle always has some.
+    A trace without discounts or tax had none: the key is left out then. `period` is what the document names when it has
+    no lines; one of the cycle always has some.
     """
 
     currency: str
@@ -171,6 +172,7 @@ class InvoiceFacts:
     charges: tuple[ChargeFacts, ...] = field(default=())
     discounts: tuple[DiscountFacts, ...] = field(default=())
     period: Period | None = None
+    tax: TaxFacts | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stored form."""
@@ -184,6 +186,7 @@ class InvoiceFacts:
             "charges": [charge.as_dict() for charge in self.charges],
             **({"discounts": discounts} if discounts else {}),
             **({"period": _write_period(self.period)} if self.period is not None else {}),
+            **({"tax": self.tax.as_dict()} if self.tax is not None else {}),
         }
 
     @classmethod
@@ -203,6 +206,7 @@ class InvoiceFacts:
             charges=tuple(ChargeFacts.from_dict(charge) for charge in data["charges"]),
             discounts=tuple(DiscountFacts.from_dict(discount) for discount in data.get("discounts") or ()),
             period=_read_period(data["period"]) if data.get("period") else None,
+            tax=TaxFacts.from_dict(data["tax"]) if data.get("tax") else None,
         )
 
 

@@ -9,6 +9,7 @@ from invoicing.models.invoice import (
     LineType,
 )
 from invoicing.models.invoice_credit import CreditSource, InvoiceCredit
+from invoicing.models.invoice_tax import InvoiceTax
 from invoicing.models.line_split import InvoiceLineSplit
 from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
@@ -31,6 +32,7 @@ from invoicing.models.seller import (
     Seller,
     SellerAssignment,
     SellerLogo,
+    TaxMode,
     UnusedTime,
 )
 
@@ -46,6 +48,7 @@ __all__ = [
     "InvoiceLineSplit",
     "InvoiceReview",
     "InvoiceStatus",
+    "InvoiceTax",
     "LineType",
     "LogoFormat",
     "MoveOutcome",
@@ -69,5 +72,6 @@ __all__ = [
     "Seller",
     "SellerAssignment",
     "SellerLogo",
+    "TaxMode",
     "UnusedTime",
 ]

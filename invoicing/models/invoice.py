@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -65,6 +66,8 @@ class Invoice(Identified, Timestamped):
         SubscriptionDiscount, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     tax = models.BigIntegerField(default=0)
+    # How tax was rounded, one of the seller's modes; empty when nothing was known of tax.
+    tax_mode = models.CharField(max_length=10, blank=True)
     total = models.BigIntegerField()
     credit_applied = models.BigIntegerField(default=0)
     amount_due = models.BigIntegerField()
@@ -188,7 +191,8 @@ class InvoiceLine(Identified):
     """
     One line. `trace` says how the amount came about; `is_reversed` frees the period when the invoice is void.
 
-    `discount` is this line's part of the invoice's discount; `amount` is before it.
+    `discount` is this line's part of the invoice's discount; `amount` is before it, and both are without tax. `tax` is
+    on what the discount leaves, `tax_shares` its parts in the invoice's tax rows, in the order of their positions.
     """
 
     id_prefix = "il"
@@ -201,6 +205,8 @@ class InvoiceLine(Identified):
     unit_amount = models.DecimalField(max_digits=38, decimal_places=12)
     amount = models.BigIntegerField()
     discount = models.BigIntegerField(default=0)
+    tax = models.BigIntegerField(default=0)
+    tax_shares = ArrayField(models.BigIntegerField(), default=list, blank=True)
     currency = models.CharField(max_length=3)
     subscription_item = models.ForeignKey(
         SubscriptionItem, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False

@@ -39,6 +39,12 @@ class Numbering(models.TextChoices):
     YEARLY = "yearly", "a new series every year"
 
 
+class TaxMode(models.TextChoices):
+    RATE = "rate", "on the sum of the lines, by rate"
+    LINE = "line", "on each line"
+    KEEP_GROSS = "keep_gross", "on the sum of prices that include it, which is kept"
+
+
 class Seller(Identified, Timestamped):
     """
     A legal entity that issues invoices for one organization, and the policies that its bills follow.
@@ -47,7 +53,7 @@ class Seller(Identified, Timestamped):
     number that tax is reckoned by, `other_tax_ids` are printed beside it: `[{"label": …, "value": …}]`. Prefixes differ
     among the sellers of an organization, so that a printed number names one document.
     `proration_unit` and `proration_basis` hold for plans that do not say their own; the other policies where a request
-    does not. Source: policies, rules 1 and 7 to 13; ADR 0025.
+    does not. Source: policies, rules 1, 7 to 13 and 21; ADR 0025.
     """
 
     id_prefix = "sel"
@@ -82,6 +88,7 @@ class Seller(Identified, Timestamped):
     )
     due_days = models.PositiveSmallIntegerField(default=7)
     rounding = models.CharField(max_length=9, choices=RoundingRule, default=RoundingRule.HALF_UP)
+    tax_mode = models.CharField(max_length=10, choices=TaxMode, default=TaxMode.RATE, help_text="Where tax is rounded.")
     proration_unit = models.CharField(max_length=6, choices=ProrationUnit, default=ProrationUnit.DAY)
     proration_basis = models.CharField(max_length=8, choices=ProrationBasis, default=ProrationBasis.ACTUAL)
     alignment = models.CharField(max_length=11, choices=Alignment, default=Alignment.ANNIVERSARY)
@@ -158,6 +165,7 @@ class Seller(Identified, Timestamped):
                 condition=Q(review_factor__isnull=True) | Q(review_factor__gte=1),
                 name="sellers_review_factor_at_least_one",
             ),
+            models.CheckConstraint(condition=Q(tax_mode__in=TaxMode.values), name="sellers_tax_mode_known"),
         ]
 
     def __str__(self) -> str:

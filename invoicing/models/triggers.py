@@ -70,6 +70,19 @@ _INVOICE_UPDATE = f"""
     RETURN NEW;
 """
 
+# Checked when it is issued: a draft is written and changed table by table.
+_INVOICE_TAX = f"""
+    IF NEW.tax <> COALESCE((SELECT sum(amount) FROM invoice_taxes WHERE invoice_id = NEW.id), 0)
+        OR NEW.tax <> COALESCE((SELECT sum(tax) FROM invoice_lines WHERE invoice_id = NEW.id), 0)
+        OR EXISTS (
+            SELECT FROM invoice_lines line WHERE line.invoice_id = NEW.id
+                AND line.tax <> (SELECT COALESCE(sum(share), 0) FROM unnest(line.tax_shares) AS share)
+        ) THEN
+        {_refuse("invoices", "tax_adds_up", "'the tax of an invoice must be that of its rates and of its lines'")}
+    END IF;
+    RETURN NEW;
+"""  # noqa: S608 - constants only
+
 _INVOICE_DELETE = f"""
     IF OLD.status <> 'draft' THEN
         {_refuse_invoice("issued_not_deleted", "is issued and cannot be deleted")}
@@ -147,6 +160,14 @@ def invoice_triggers() -> list[pgtrigger.Trigger]:
     return [
         _row_trigger("issued_immutable", pgtrigger.Update, _INVOICE_UPDATE, condition="OLD.status <> 'draft'"),
         _row_trigger("issued_not_deleted", pgtrigger.Delete, _INVOICE_DELETE),
+        IndexScanTrigger(
+            name="tax_adds_up",
+            when=pgtrigger.Before,
+            operation=pgtrigger.Update,
+            level=pgtrigger.Row,
+            func=_INVOICE_TAX,
+            condition=pgtrigger.Condition("OLD.status = 'draft' AND NEW.status IN ('open', 'paid') AND NEW.tax <> 0"),
+        ),
         _refuse_truncate("invoices"),
     ]
 

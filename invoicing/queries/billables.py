@@ -32,6 +32,7 @@ from invoicing.models import PendingCharge
 from invoicing.queries.pending_charges import load_waiting
 from invoicing.queries.policies import get_proration_terms
 from invoicing.queries.sellers import Sellers
+from invoicing.queries.taxes import Taxes, load_taxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,15 @@ class DueBoundary:
         return Period(start, end) if start is not None and end is not None and start < end else None
 
     @property
+    def moment(self) -> datetime:
+        """When it is due: the day of its invoice, whenever that is really made. Source: ADR 0038."""
+        if self.ends_at is not None or self.used_until is not None:
+            return self.ends_at or self.used_until or self.subscription.current_period_end
+        if self.is_start or self.closing is None:
+            return self.opening.start if self.opening is not None else self.subscription.current_period_end
+        return self.closing.end
+
+    @property
     def is_start(self) -> bool:
         """Tell whether this is the very first boundary, at which the running period is billed in advance."""
         return self.opening is not None and self.opening.start == self.subscription.current_period_start
@@ -83,7 +93,7 @@ class Billable:
 @dataclass(slots=True)
 class Billables:
     """
-    The items, prices and discounts of many subscriptions, and the charges that wait for their next invoice.
+    The items, prices, discounts and tax of many subscriptions, and the charges that wait for their next invoice.
 
     `pass_boundary` and `discounts.use_month` keep them in step while boundaries are settled.
     """
@@ -93,6 +103,7 @@ class Billables:
     meter_prices: MeterPrices
     pending_prices: Mapping[uuid.UUID, Sequence[Price]]
     sellers: Sellers
+    taxes: Taxes
     waiting: dict[uuid.UUID, list[PendingCharge]] = field(default_factory=dict)
     discounts: Discounts = field(default_factory=lambda: Discounts({}))
     _terms: dict[uuid.UUID, PriceTerms] = field(default_factory=dict)
@@ -283,6 +294,7 @@ def load_billables(subscriptions: Sequence[Subscription], *, sellers: Sellers) -
         meter_prices=load_meter_prices(subscriptions),
         pending_prices=list_prices_of_versions(pending) if pending else {},
         sellers=sellers,
+        taxes=load_taxes(each.account for each in subscriptions),
         waiting=load_waiting([each.id for each in subscriptions]),
         discounts=load_discounts({each.id for each in subscriptions}),
     )

@@ -118,15 +118,23 @@ def _gather(
     subscription = boundary.subscription
     waiting = billables.waiting.get(subscription.id, ())
     charges = [_charge(each, next(used) if each.type == "usage" else None) for each in found]
+    charges += [read_charge(each) for each in waiting]
+    account, seller = subscription.account, billables.sellers.of(subscription.account)
     return BoundaryFacts(
         boundary,
         InvoiceFacts(
             currency=subscription.currency,
             timezone=subscription.timezone,
             boundary=boundary.number,
-            rounding=cast(RoundingMode, billables.sellers.of(subscription.account).rounding),
-            charges=(*charges, *(read_charge(each) for each in waiting)),
+            rounding=cast(RoundingMode, seller.rounding),
+            charges=tuple(charges),
             discounts=_discounts(billables.discounts.find(subscription.id)),
+            tax=billables.taxes.make_facts(
+                account,
+                seller,
+                on=local_date(boundary.moment, account.zone),
+                periods=[charge.period for charge in charges],
+            ),
         ),
         {each.item.public_id: each.item for each in (*waiting, *found)},
         tuple(waiting),

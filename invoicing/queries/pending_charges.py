@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime
 from typing import cast
 
 from django.db.models import Q, QuerySet
@@ -14,6 +15,7 @@ from billing_site.kernel.money import RoundingMode
 from invoicing.calculation.draft import Draft, draft_invoice
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
 from invoicing.models import InvoiceStatus, PendingCharge, Seller
+from invoicing.queries.taxes import with_tax
 
 
 def select_waiting() -> QuerySet[PendingCharge]:
@@ -38,14 +40,13 @@ def read_charge(charge: PendingCharge) -> ChargeFacts:
     return ChargeFacts.from_dict(charge.facts)
 
 
-def draft_charges(subscription: Subscription, charges: Iterable[ChargeFacts], seller: Seller) -> Draft:
-    """Return the draft of these charges alone, as if an invoice had nothing else."""
-    return draft_invoice(
-        InvoiceFacts(
-            currency=subscription.currency,
-            timezone=subscription.timezone,
-            boundary=None,
-            rounding=cast(RoundingMode, seller.rounding),
-            charges=tuple(charges),
-        )
+def draft_charges(subscription: Subscription, charges: Iterable[ChargeFacts], seller: Seller, *, at: datetime) -> Draft:
+    """Return the draft of these charges alone, on an invoice of `at` that had nothing else. One query."""
+    facts = InvoiceFacts(
+        currency=subscription.currency,
+        timezone=subscription.timezone,
+        boundary=None,
+        rounding=cast(RoundingMode, seller.rounding),
+        charges=tuple(charges),
     )
+    return draft_invoice(with_tax(facts, account=subscription.account, seller=seller, at=at))

@@ -288,7 +288,9 @@ def _move_all(
         copied.plan_version, copied.pending_plan_version = target.version, None
         copies.append(copied)
     prices, discounts = _add_overages(billables, target), billables.discounts
-    return copies, Billables(items, billables.overrides, prices, {}, billables.sellers, discounts=discounts)
+    return copies, Billables(
+        items, billables.overrides, prices, {}, billables.sellers, billables.taxes, discounts=discounts
+    )
 
 
 def _let_wait(
@@ -303,7 +305,13 @@ def _let_wait(
     pending: Mapping[uuid.UUID, Sequence[Price]] = {target.version.id: target.prices}
     prices, discounts = _add_overages(billables, target), billables.discounts
     return copies, Billables(
-        billables.items, billables.overrides, prices, pending, billables.sellers, discounts=discounts
+        billables.items,
+        billables.overrides,
+        prices,
+        pending,
+        billables.sellers,
+        billables.taxes,
+        discounts=discounts,
     )
 
 
@@ -326,6 +334,7 @@ def _without_pending(
         billables.meter_prices,
         {},
         billables.sellers,
+        billables.taxes,
         discounts=billables.discounts,
     )
 

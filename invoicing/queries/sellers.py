@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import FilteredRelation, Q
 
@@ -59,8 +60,8 @@ def get_sellers(accounts: Iterable[Account]) -> Sellers:
     """Return the sellers of the accounts, with the product's defaults for organizations that have none stored."""
     wanted = list(accounts)
     found = find_sellers(wanted)
-    # An organization that never issued anything has no seller row yet; the defaults round the same way.
-    missing = {account.org_id: Seller(org_id=account.org_id) for account in wanted}
+    # An organization that never issued anything has no seller row yet; its first invoice makes it like this.
+    missing = {account.org_id: Seller(org_id=account.org_id, **settings.BILLING_COMPANY) for account in wanted}
     return Sellers(missing | dict(found.defaults), found.chosen)
 
 

@@ -9,7 +9,7 @@ from accounts.models import Alignment
 from accounts.services.subscriptions import MAX_TRIAL_DAYS
 from billing_site.kernel.countries import is_country
 from catalog.models import ProrationBasis, ProrationUnit
-from invoicing.models import IntervalChange, PauseCredit, RoundingRule, UnusedTime
+from invoicing.models import IntervalChange, PauseCredit, RoundingRule, TaxMode, UnusedTime
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.story import Settings
 
@@ -20,13 +20,13 @@ _PREFIX_LENGTH: Final = 20
 # Policies of the format that no setting of this version carries.
 NOT_YET: Final = frozenset(
     """
-    anchor_change change_when credit_unused late_usage_periods maximum minimum proration_behavior tax_rounding
-    zero_usage
+    anchor_change change_when credit_unused late_usage_periods maximum minimum proration_behavior zero_usage
     """.split()
 )
 # The word of a story, the column of the seller, and its choices.
 _POLICIES: Final[dict[str, tuple[str, Collection[str]]]] = {
     "rounding": ("rounding", RoundingRule.values),
+    "tax_rounding": ("tax_mode", TaxMode.values),
     "proration": ("proration_unit", ProrationUnit.values),
     "denominator": ("proration_basis", ProrationBasis.values),
     "alignment": ("alignment", Alignment.values),
@@ -82,6 +82,8 @@ def _read_seller(fields: Fields) -> dict[str, Any]:
     found: dict[str, Any] = {name: fields.text(name) for name in _TEXTS if fields.has(name)}
     if fields.has("rounding"):
         found["rounding"] = fields.choice("rounding", RoundingRule.values)
+    if fields.has("tax_rounding"):
+        found["tax_mode"] = fields.choice("tax_rounding", TaxMode.values)
     if fields.has("due_days"):
         found["due_days"] = fields.integer("due_days", least=0, most=365)
     if fields.has("invoice_prefix"):
@@ -92,5 +94,5 @@ def _read_seller(fields: Fields) -> dict[str, Any]:
         found["country"] = fields.text("country").upper()
         if not is_country(found["country"]):
             fields.report("country", f"`{found['country']}` is no country code such as FR")
-    fields.finish(not_yet=("tax_rounding",))
+    fields.finish()
     return found

@@ -95,6 +95,8 @@ def _read_account(fields: Fields) -> StoryAccount:
         profile["net_terms_days"] = fields.integer("net_terms_days", least=0, most=365)
     if fields.has("split_by_cost_center"):
         profile["split_by_cost_center"] = bool(fields.flag("split_by_cost_center"))
+    if fields.has("tax_exempt"):
+        profile["tax_exempt"] = bool(fields.flag("tax_exempt"))
     if fields.has("metadata"):
         profile["metadata"] = fields.mapping("metadata")
     fields.finish()

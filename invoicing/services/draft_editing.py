@@ -33,8 +33,17 @@ from billing_site.platform.services import events
 from invoicing.calculation.discounts import DiscountFacts
 from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.calculation.facts import InvoiceFacts
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, PendingCharge
-from invoicing.services.drafting import DraftToWrite, build_line, build_splits, snapshot_account, write_drafts
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, InvoiceTax, PendingCharge
+from invoicing.queries.taxes import with_tax
+from invoicing.services.drafting import (
+    DraftToWrite,
+    build_line,
+    build_splits,
+    build_taxes,
+    get_tax_mode,
+    snapshot_account,
+    write_drafts,
+)
 from invoicing.services.given_lines import NewLine, get_local_day, make_charges
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
@@ -47,6 +56,7 @@ _WRITTEN: Final = (
     "discount",
     "discount_name",
     "tax",
+    "tax_mode",
     "total",
     "amount_due",
     "period_start",
@@ -109,6 +119,7 @@ def create_invoice(
         charges=make_charges(lines, account=account, currency=currency, at=at),
         period=get_local_day(at, account),
     )
+    facts = with_tax(facts, account=account, seller=seller, at=at)
     extra: dict[str, Any] = {"due_days": details.due_days, "metadata": dict(details.metadata)}
     if details.email:
         extra["account_snapshot"] = snapshot_account(account) | {"email": details.email}
@@ -288,12 +299,13 @@ def rewrite_draft(
     items: Mapping[str, SubscriptionItem] | None = None,
 ) -> Draft:
     """
-    Compute a locked draft from other facts, store it with its lines, and return it.
+    Compute a locked draft from other facts, store it with its lines and its tax, and return it.
 
-    A line whose charge is the same keeps its id. `items` are those of charges that are new to it. Four statements and
-    the event, however many lines. Draft only: the caller has checked it.
+    A line whose charge is the same keeps its id. `items` are those of charges that are new to it. Seven statements at
+    most and the event, however many lines. Draft only: the caller has checked it.
     """
     before = snapshot_invoice(invoice)
+    facts = with_tax(facts, account=invoice.account, seller=invoice.seller, at=at)
     draft = draft_invoice(facts)
     if not draft.lines and facts.period is None:
         # A draft that lost its last line keeps the period it had.
@@ -309,12 +321,15 @@ def rewrite_draft(
     _keep_ids(rows, written, draft.lines)
     copy_rows(written)
     copy_rows(list(build_splits(draft.lines, written)))
+    InvoiceTax.objects.filter(invoice=invoice).delete()
+    copy_rows(list(build_taxes(draft, invoice)))
     invoice.subtotal, invoice.discount, invoice.discount_name = (
         draft.subtotal,
         draft.discount,
         draft.discount_name[:255],
     )
     invoice.tax, invoice.total, invoice.amount_due = draft.tax, draft.total, draft.amount_due
+    invoice.tax_mode = get_tax_mode(draft)
     invoice.period_start, invoice.period_end = draft.period.start, draft.period.end
     invoice.trace = draft.facts.as_dict()
     invoice.save(update_fields=_WRITTEN)

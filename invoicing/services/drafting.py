@@ -10,10 +10,10 @@ from accounts.models import Account, CostCenter, Subscription, SubscriptionDisco
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.ids import new_uuid
 from billing_site.platform.models.bulk import copy_rows, update_rows
-from catalog.models import Meter, PlanVersion, Price
+from catalog.models import Meter, PlanVersion, Price, TaxRate
 from invoicing.calculation.draft import Draft, DraftLine
 from invoicing.calculation.review import ReviewFinding
-from invoicing.models import BillingRun, Invoice, InvoiceLine, InvoiceLineSplit, PendingCharge, Seller
+from invoicing.models import BillingRun, Invoice, InvoiceLine, InvoiceLineSplit, InvoiceTax, PendingCharge, Seller
 from invoicing.services.sellers import snapshot_seller
 
 
@@ -45,7 +45,7 @@ def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> l
     """
     Insert one draft invoice with lines for each draft and return the rows in the same order.
 
-    Two statements, and one more when lines are split by cost center.
+    Two statements, one more when lines are split by cost center, and one more when there is tax.
 
     The lines claim their items' periods here: a period billed before raises IntegrityError with the constraint
     `invoice_lines_period_billed_once` or `invoices_period_billed_once`.
@@ -59,6 +59,9 @@ def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> l
             for each, (_, lines) in zip(drafts, written, strict=True)
             for split in build_splits(each.draft.lines, lines)
         ]
+    )
+    copy_rows(
+        [tax for each, (invoice, _) in zip(drafts, written, strict=True) for tax in build_taxes(each.draft, invoice)]
     )
     _take_up(drafts, [invoice for invoice, _ in written])
     return written
@@ -91,6 +94,7 @@ def _build(each: DraftToWrite, run: BillingRun | None) -> tuple[Invoice, list[In
         discount_name=draft.discount_name[:255],
         subscription_discount=each.discount,
         tax=draft.tax,
+        tax_mode=get_tax_mode(draft),
         total=draft.total,
         amount_due=draft.amount_due,
         period_start=draft.period.start,
@@ -128,6 +132,8 @@ def build_line(invoice: Invoice, line: DraftLine, *, position: int, item: Subscr
         unit_amount=line.unit_amount,
         amount=line.amount,
         discount=line.discount,
+        tax=line.tax,
+        tax_shares=list(line.taxes),
         currency=invoice.currency,
         subscription_item=item,
         price_id=Price.parse_id(line.charge.price.price_id),
@@ -152,6 +158,28 @@ def build_splits(lines: Sequence[DraftLine], rows: Sequence[InvoiceLine]) -> Ite
                 quantity=split.center.quantity,
                 amount=split.amount,
             )
+
+
+def get_tax_mode(draft: Draft) -> str:
+    """Return how the tax of a draft was rounded; empty when nothing was known of tax."""
+    return "" if draft.facts.tax is None else draft.facts.tax.mode
+
+
+def build_taxes(draft: Draft, invoice: Invoice) -> Iterator[InvoiceTax]:
+    """Yield the rows of a draft's tax, one for each rate, not stored yet."""
+    for position, tax in enumerate(draft.taxes, start=1):
+        yield InvoiceTax(
+            invoice=invoice,
+            position=position,
+            tax_rate_id=TaxRate.parse_id(tax.rate.id) if tax.rate.id else None,
+            name=tax.rate.name,
+            rate=tax.rate.rate,
+            inclusive=tax.rate.inclusive,
+            jurisdiction=tax.rate.jurisdiction,
+            base=tax.base,
+            amount=tax.amount,
+            note=tax.note,
+        )
 
 
 def snapshot_account(account: Account) -> dict[str, Any]:

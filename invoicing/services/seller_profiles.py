@@ -44,6 +44,7 @@ PRINTED: Final = (
 _CHOICES: Final = (
     "numbering",
     "rounding",
+    "tax_mode",
     "proration_unit",
     "proration_basis",
     "alignment",

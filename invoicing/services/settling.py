@@ -80,12 +80,12 @@ def settle_charges(
     subscription; the items are stored. Stored money pays what is issued; a negative total becomes invoice credit.
     """
     if behavior != "always_invoice":
-        draft = draft_charges(subscription, [each.facts for each in charges], seller)
+        draft = draft_charges(subscription, [each.facts for each in charges], seller, at=at)
         leave_charges(subscription, charges, reason=reason)
         return Settled(draft) if draft.lines else None
     waiting = load_waiting([subscription.id]).get(subscription.id, [])
     draft = draft_charges(
-        subscription, [*(read_charge(each) for each in waiting), *(each.facts for each in charges)], seller
+        subscription, [*(read_charge(each) for each in waiting), *(each.facts for each in charges)], seller, at=at
     )
     if not draft.lines:
         return None

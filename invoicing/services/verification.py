@@ -13,7 +13,8 @@ from django.db.models import Sum
 
 from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.calculation.facts import InvoiceFacts
-from invoicing.models import Invoice, InvoiceCredit, InvoiceLine
+from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceTax
+from invoicing.services.drafting import get_tax_mode
 from metering.queries.measuring import MeasureRequest, measure_usage
 from metering.stores import list_voidings
 
@@ -56,7 +57,8 @@ def verify_invoice(invoice: Invoice, *, check_usage: bool = False) -> Verificati
         draft = draft_invoice(InvoiceFacts.from_dict(invoice.trace))
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         return Verification(invoice, [Difference("trace", "unreadable", str(error))])
-    differences = [*_compare_document(invoice, draft), *_compare_lines(lines, draft), *_compare_credits(invoice)]
+    differences = [*_compare_document(invoice, draft), *_compare_lines(lines, draft), *_compare_taxes(invoice, draft)]
+    differences += _compare_credits(invoice)
     late: list[str] = []
     if check_usage:
         missing, late = _compare_usage(lines, draft)
@@ -72,6 +74,7 @@ def _compare_document(invoice: Invoice, draft: Draft) -> Iterator[Difference]:
         "discount": (invoice.discount, draft.discount),
         "discount name": (invoice.discount_name, draft.discount_name[:255]),
         "tax": (invoice.tax, draft.tax),
+        "tax mode": (invoice.tax_mode, get_tax_mode(draft)),
         "total": (invoice.total, draft.total),
         "amount_due": (invoice.amount_due, draft.amount_due - invoice.credit_applied),
         "period": (invoice.period, draft.period if draft.lines or draft.facts.period else None),
@@ -86,6 +89,26 @@ def _compare_credits(invoice: Invoice) -> Iterator[Difference]:
     paid = InvoiceCredit.objects.filter(invoice=invoice, payment=0).aggregate(total=Sum("amount"))["total"] or 0
     if paid != invoice.credit_applied:
         yield Difference("credit applied", str(invoice.credit_applied), str(paid))
+
+
+def _compare_taxes(invoice: Invoice, draft: Draft) -> Iterator[Difference]:
+    rows = list(InvoiceTax.objects.filter(invoice=invoice).order_by("position"))
+    if len(rows) != len(draft.taxes):
+        yield Difference("number of tax lines", str(len(rows)), str(len(draft.taxes)))
+        return
+    for row, tax in zip(rows, draft.taxes, strict=True):
+        pairs = {
+            "name": (row.name, tax.rate.name),
+            "rate": (row.rate, tax.rate.rate),
+            "inclusive": (row.inclusive, tax.rate.inclusive),
+            "jurisdiction": (row.jurisdiction, tax.rate.jurisdiction),
+            "base": (row.base, tax.base),
+            "amount": (row.amount, tax.amount),
+            "note": (row.note, tax.note),
+        }
+        for name, (stored, computed) in pairs.items():
+            if stored != computed:
+                yield Difference(f"tax {row.position} {name}", str(stored), str(computed))
 
 
 def _compare_lines(lines: list[InvoiceLine], draft: Draft) -> Iterator[Difference]:
@@ -105,6 +128,8 @@ def _line_values(row: InvoiceLine, line: DraftLine) -> Iterator[tuple[str, objec
     yield "unit amount", row.unit_amount, line.unit_amount
     yield "amount", row.amount, line.amount
     yield "discount", row.discount, line.discount
+    yield "tax", row.tax, line.tax
+    yield "tax shares", tuple(row.tax_shares), line.taxes
     yield "period", row.period, line.period
     yield "trace", row.trace, line.trace
     yield (

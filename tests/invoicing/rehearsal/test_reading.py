@@ -130,7 +130,7 @@ class TestReadStory:
                 "  - {subscribe: {account: acme, plan: basic, alignment: moon}}",
                 "`alignment` is one of anniversary, calendar, not `moon`",
             ),
-            ("settings: {tax_rounding: rate}", "the setting `tax_rounding` is not available yet"),
+            ("settings: {zero_usage: flat}", "the setting `zero_usage` is not available yet"),
             ("settings: {proration: hour}", "`proration` is one of day, second, none, not `hour`"),
             ("settings: {denominator: 30}", "`denominator` is one of actual, fixed_30, not `30`"),
             ("settings: {alignment: calender}", "not `calender`; did you mean `calendar`?"),
