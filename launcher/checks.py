@@ -106,10 +106,10 @@ def list_static_steps(state: State, folder: str) -> list[Step]:
 
 
 def build_test_step(state: State, arguments: Sequence[str]) -> Step:
-    """Return the pytest run: over two processes, unless the caller names tests or workers."""
+    """Return the pytest run: over two processes and naming the slowest, unless the caller names tests or workers."""
     command = [str(state.python), "-m", "pytest", *arguments]
     if not arguments:
-        command += ["-n", "2", "--dist", "worksteal"]
+        command += ["-n", "2", "--dist", "worksteal", "--durations", "30"]
     elif not any(argument.startswith(WORKER_OPTIONS) for argument in arguments):
         command += ["-p", "no:xdist"]
     return Step("tests", command, {})
