@@ -27,7 +27,8 @@ from billing_site.backoffice.display import (
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
 from invoicing.admin.explanations import explain_lines
-from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus
+from invoicing.calculation.explain_taxes import percent as show_percent
+from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, InvoiceTax
 from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_balance, preview_balance_payment
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.invoices import finalize_invoice, void_invoice
@@ -70,6 +71,26 @@ class LineInline(ReadOnlyInline):
         return rows.select_related("invoice__account").prefetch_related("splits")
 
 
+class TaxInline(ReadOnlyInline):
+    """What each tax rate comes to."""
+
+    model = InvoiceTax
+    verbose_name_plural = "Tax by rate"
+    fields = ("position", "name", "jurisdiction", "percent", "tax_base", "tax_amount", "inclusive", "note")
+    readonly_fields = fields
+    ordering = ("position",)
+    tax_base = money_display("base", currency="invoice.currency", description="On")
+    tax_amount = money_display("amount", currency="invoice.currency", description="Tax")
+
+    @admin.display(description="Rate")
+    def percent(self, tax: InvoiceTax) -> str:
+        return f"{show_percent(tax.rate)} %"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceTax]:
+        rows: QuerySet[InvoiceTax] = super().get_queryset(request)
+        return rows.select_related("invoice")
+
+
 class CreditInline(ReadOnlyInline):
     """What stored money paid of the invoice, when it was issued and later."""
 
@@ -103,7 +124,7 @@ class InvoiceAdmin(BackOfficeAdmin):
     search_help_text = "An exact number (INV-0042), or the account's external id or e-mail"
     actions = ("void",)
     actions_detail = ("download", "finalize", "pay", "void")
-    inlines = (LineInline, CreditInline)
+    inlines = (LineInline, TaxInline, CreditInline)
     fieldsets = (
         (
             None,

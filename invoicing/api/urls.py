@@ -28,6 +28,9 @@ urlpatterns = [
         InvoiceEditingViewSet.as_view({"delete": "remove_line"}),
     ),
     path(f"{BILLING}/invoices/<str:invoice_id>/apply-discount", InvoiceEditingViewSet.as_view({"post": "discount"})),
+    path(
+        f"{BILLING}/invoices/<str:invoice_id>/calculate-tax", InvoiceEditingViewSet.as_view({"post": "calculate_tax"})
+    ),
     path(f"{BILLING}/invoices/<str:invoice_id>/pay", InvoiceEditingViewSet.as_view({"post": "pay"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/finalize", InvoiceViewSet.as_view({"post": "finalize"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/void", InvoiceViewSet.as_view({"post": "void"})),

@@ -5,15 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
+from billing_site.kernel.money import EXACT
 from catalog.pricing.breakdown import PricedTier
-from invoicing.documents import CreditView, InvoiceView, LineView, PartyView
-from invoicing.models import Invoice, InvoiceCredit, InvoiceDocument, InvoiceLine, InvoiceStatus, LineType
+from invoicing.documents import CreditView, InvoiceView, LineView, PartyView, TaxLineView
+from invoicing.models import Invoice, InvoiceCredit, InvoiceDocument, InvoiceLine, InvoiceStatus, InvoiceTax, LineType
 
 
 def build_invoice_view(
-    invoice: Invoice, lines: list[InvoiceLine], credits: Sequence[InvoiceCredit] = ()
+    invoice: Invoice,
+    lines: list[InvoiceLine],
+    credits: Sequence[InvoiceCredit] = (),
+    taxes: Sequence[InvoiceTax] = (),
 ) -> InvoiceView:
     """
     Return what the document of `invoice` shows: the snapshots taken when it was drafted, never today's addresses.
@@ -39,12 +44,26 @@ def build_invoice_view(
         period=invoice.period,
         discount=invoice.discount,
         discount_name=invoice.discount_name,
+        tax_lines=tuple(_build_tax(tax) for tax in taxes),
+        notes=tuple(_list_tax_notes(taxes)),
         credit_applied=invoice.credit_applied,
         credits=tuple(CreditView(credit.description, credit.amount) for credit in credits),
         reference=str(invoice.account_snapshot.get("id", "")),
         footer=str(invoice.seller_snapshot.get("footer", "")),
         test_mode=not invoice.livemode,
     )
+
+
+def _build_tax(tax: InvoiceTax) -> TaxLineView:
+    place = f" ({tax.jurisdiction})" if tax.jurisdiction else ""
+    return TaxLineView(f"{tax.name}{place}", EXACT.multiply(tax.rate, Decimal(100)), tax.base, tax.amount)
+
+
+def _list_tax_notes(taxes: Sequence[InvoiceTax]) -> Iterator[str]:
+    """Yield why tax is zero, and that amounts are without tax where prices were agreed with it."""
+    yield from dict.fromkeys(tax.note for tax in taxes if tax.note)
+    if any(tax.inclusive for tax in taxes):
+        yield "Unit prices include tax; amounts are without it."
 
 
 def get_stored_document(invoice_id: uuid.UUID) -> bytes | None:

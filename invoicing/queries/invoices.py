@@ -23,6 +23,7 @@ def visible_invoices(principal: Principal) -> QuerySet[Invoice]:
     invoices = Invoice.objects.select_related("account__test_clock", "subscription").prefetch_related(
         Prefetch("lines", queryset=lines),
         Prefetch("credits", queryset=credits),
+        "taxes",
         Prefetch("reissued_as", queryset=Invoice.objects.only("id", "status", "reissues_id").order_by("id")),
     )
     if principal.is_internal:

@@ -16,7 +16,8 @@ from billing_site.kernel.money import format_decimal
 from billing_site.kernel.periods import Period, local_date
 from billing_site.platform.models import Event
 from catalog.pricing.terms import to_text
-from invoicing.models import Invoice, InvoiceLine
+from invoicing.calculation.explain_taxes import percent
+from invoicing.models import Invoice, InvoiceLine, InvoiceTax
 from invoicing.rehearsal.expected import Entry
 from invoicing.rehearsal.world import World
 from metering.models import AlertScope, CostAlertFiring
@@ -32,7 +33,9 @@ def list_issued(world: World, *, since: datetime | None = None) -> list[Invoice]
     if since is not None:
         issued = issued.filter(finalized_at__gte=since)
     return list(
-        issued.select_related("account").prefetch_related(Prefetch("lines", lines)).order_by("finalized_at", "id")
+        issued.select_related("account")
+        .prefetch_related(Prefetch("lines", lines), "taxes")
+        .order_by("finalized_at", "id")
     )
 
 
@@ -52,6 +55,7 @@ def describe_invoice(world: World, invoice: Invoice) -> Document:
         "discount": format_decimal(invoice.discount, currency),
         "discount_name": invoice.discount_name or None,
         "tax": format_decimal(invoice.tax, currency),
+        "taxes": ", ".join(_describe_tax(tax, currency) for tax in invoice.taxes.all()) or None,
         "total": format_decimal(invoice.total, currency),
         "credit_applied": format_decimal(invoice.credit_applied, currency),
         "due": format_decimal(invoice.amount_due, currency),
@@ -62,6 +66,12 @@ def describe_invoice(world: World, invoice: Invoice) -> Document:
         "payment_method": invoice.payment_method or None,
         "lines": [shown for line in invoice.lines.all() for shown in _describe_lines(world, line, zone)],
     }
+
+
+def _describe_tax(tax: InvoiceTax, currency: str) -> str:
+    """Return a tax row in a few words: `VAT DE 19 % of 10.00 = 1.90`."""
+    words = [tax.name, tax.jurisdiction, percent(tax.rate), "% of", format_decimal(tax.base, currency)]
+    return f"{' '.join(filter(None, words))} = {format_decimal(tax.amount, currency)}"
 
 
 def _describe_lines(world: World, line: InvoiceLine, zone: ZoneInfo) -> Iterator[Document]:
@@ -88,6 +98,7 @@ def _describe_line(world: World, line: InvoiceLine, zone: ZoneInfo) -> Document:
         "quantity": to_text(line.quantity),
         "amount": format_decimal(line.amount, line.currency),
         "discount": format_decimal(line.discount, line.currency),
+        "tax": format_decimal(line.tax, line.currency),
         "cost_center": None,
     }
 

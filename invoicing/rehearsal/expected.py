@@ -28,6 +28,7 @@ LINE: Final[Mapping[str, Kind]] = {
     "quantity": "number",
     "amount": "number",
     "discount": "number",
+    "tax": "number",
     "cost_center": "text",
 }
 INVOICE: Final[Mapping[str, Kind]] = {
@@ -43,6 +44,7 @@ INVOICE: Final[Mapping[str, Kind]] = {
     "discount": "number",
     "discount_name": "text",
     "tax": "number",
+    "taxes": "text",
     "total": "number",
     "credit_applied": "number",
     "due": "number",

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from invoicing.documents import render_invoice_pdf
-from invoicing.models import DocumentKind, Invoice, InvoiceCredit, InvoiceDocument, InvoiceLine
+from invoicing.models import DocumentKind, Invoice, InvoiceCredit, InvoiceDocument, InvoiceLine, InvoiceTax
 from invoicing.queries.documents import build_invoice_view, get_stored_document, list_missing_documents
 
 __all__ = ["get_invoice_pdf", "list_missing_documents", "store_documents"]
@@ -26,7 +26,8 @@ def get_invoice_pdf(invoice: Invoice) -> bytes:
     """Return the PDF: the stored bytes of an issued invoice, made now if missing; a fresh one of a draft."""
     if invoice.number is None:
         lines = list(invoice.lines.order_by("position").prefetch_related("splits"))
-        return render_invoice_pdf(build_invoice_view(invoice, lines))
+        taxes = list(invoice.taxes.order_by("position"))
+        return render_invoice_pdf(build_invoice_view(invoice, lines, taxes=taxes))
     stored = get_stored_document(invoice.id)
     if stored is None:
         store_documents([invoice.id])
@@ -45,8 +46,11 @@ def store_documents(invoice_ids: Sequence[uuid.UUID]) -> int:
     credits: dict[uuid.UUID, list[InvoiceCredit]] = defaultdict(list)
     for credit in InvoiceCredit.objects.filter(invoice__in=invoices, payment=0).order_by("position"):
         credits[credit.invoice_id].append(credit)
+    taxes: dict[uuid.UUID, list[InvoiceTax]] = defaultdict(list)
+    for tax in InvoiceTax.objects.filter(invoice__in=invoices).order_by("position"):
+        taxes[tax.invoice_id].append(tax)
     for invoice in invoices:
-        view = build_invoice_view(invoice, lines[invoice.id], credits[invoice.id])
+        view = build_invoice_view(invoice, lines[invoice.id], credits[invoice.id], taxes[invoice.id])
         _store(invoice, render_invoice_pdf(view))
     return len(invoices)
 

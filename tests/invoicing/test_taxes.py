@@ -15,9 +15,15 @@ from catalog.models import TaxRate
 from catalog.queries.references import ObjectInUse
 from catalog.services.tax_rates import create_tax_rate, delete_tax_rate, end_tax_rate
 from invoicing.models import Invoice, InvoiceTax, Seller
+from invoicing.queries.documents import build_invoice_view
 from invoicing.queries.previews import preview_subscriptions
+from invoicing.services.documents import get_invoice_pdf
+from invoicing.services.draft_editing import add_lines, create_invoice
+from invoicing.services.given_lines import NewLine
+from invoicing.services.invoices import finalize_invoice
 from invoicing.services.verification import verify_invoice
 from tests.support import world
+from tests.support.api import make_client
 
 pytestmark = pytest.mark.django_db
 JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -61,7 +67,7 @@ class TestStoredTax:
         postings = Posting.objects.filter(entry__key=f"invoice:{invoice.public_id}")
         assert {each.ledger_account.kind: each.amount for each in postings} == {
             "receivable": 1190,
-            "revenue": -1000,
+            "deferred_revenue": -1000,
             "tax": -190,
         }
 
@@ -192,3 +198,76 @@ class TestPromises:
         issued = {name: getattr(invoice, name) for name in ("finalized_at", "issue_date", "due_date", "series")}
         with pytest.raises(IntegrityError, match="that of its rates"), transaction.atomic():
             Invoice.objects.filter(pk=draft.pk).update(status="open", number=99, **issued)
+
+
+class TestCalculateTax:
+    def draft(self, account: Account) -> Invoice:
+        line = NewLine(description="Consulting", amount=10000)
+        return create_invoice(account=account, lines=[line], at=world.NOVEMBER, actor=world.TESTER)
+
+    def post(self, invoice: Invoice, query: str) -> Any:
+        client = make_client(scopes=["billing:invoice:write"])
+        return client.post(f"/api/v1/billing/invoices/{invoice.public_id}/calculate-tax?{query}")
+
+    def test_puts_the_tax_of_a_place_on_a_draft(self) -> None:
+        rate = add_rate("8.75", country="US", state="CA", name="Sales tax")
+        invoice = self.draft(world.open_account())
+        for _ in range(2):
+            answer = self.post(invoice, "country=us&state=ca&postal_code=94103")
+            assert answer.status_code == 200
+            assert answer.json()["total_tax"] == 875
+            assert answer.json()["tax_lines"] == [
+                {
+                    "tax_rate_id": rate.public_id,
+                    "description": "Sales tax",
+                    "rate": "0.0875",
+                    "inclusive": False,
+                    "jurisdiction": "US-CA",
+                    "base": 10000,
+                    "amount": 875,
+                    "note": "",
+                }
+            ]
+            assert answer.json()["invoice"]["amount_due"] == 10875
+            assert answer.json()["invoice"]["tax_percent"] == "8.75"
+        invoice.refresh_from_db()
+        assert verify_invoice(invoice).holds
+
+    def test_lines_added_later_are_taxed_at_the_same_place(self) -> None:
+        add_rate("10", country="JP", name="Consumption tax")
+        invoice = self.draft(world.open_account(country="DE"))
+        self.post(invoice, "country=JP")
+        more = NewLine(description="More", amount=5000)
+        add_lines(invoice_id=invoice.pk, lines=[more], at=world.NOVEMBER, actor=world.TESTER)
+        issued = finalize_invoice(invoice_id=invoice.pk, at=world.NOVEMBER, actor=world.TESTER)
+        assert (issued.tax, issued.total) == (1500, 16500)
+        assert verify_invoice(issued).holds
+
+    def test_a_place_without_rates_has_no_tax(self) -> None:
+        add_rate()
+        invoice = self.draft(world.open_account(country="DE"))
+        assert invoice.tax == 1900
+        assert self.post(invoice, "country=JP").json()["total_tax"] == 0
+
+    def test_is_refused_without_a_country_and_on_what_is_issued(self) -> None:
+        invoice = self.draft(world.open_account())
+        for query in ("", "country=XX", "country=Germany"):
+            assert self.post(invoice, query).json()["code"] == "validation_failed"
+        finalize_invoice(invoice_id=invoice.pk, at=world.NOVEMBER, actor=world.TESTER)
+        answer = self.post(invoice, "country=DE")
+        assert (answer.status_code, answer.json()["code"]) == (409, "invoice_not_draft")
+
+
+class TestPaper:
+    def test_shows_tax_by_rate_and_why_there_is_none(self) -> None:
+        add_rate("20", country="FR", name="TVA", inclusive=True)
+        invoice = bill(world.open_account(country="FR"))
+        view = build_invoice_view(invoice, list(invoice.lines.all()), taxes=list(invoice.taxes.all()))
+        assert [(each.name, each.rate_percent, each.base, each.amount) for each in view.tax_lines] == [
+            ("TVA (FR)", Decimal(20), 833, 167)
+        ]
+        assert view.notes == ("Unit prices include tax; amounts are without it.",)
+        exempt = bill(world.open_account("school", country="FR", tax_exempt=True))
+        shown = build_invoice_view(exempt, list(exempt.lines.all()), taxes=list(exempt.taxes.all()))
+        assert shown.notes == ("The customer is exempt from tax.",)
+        assert get_invoice_pdf(exempt).startswith(b"%PDF")

@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.models import CostCenter
@@ -20,8 +21,9 @@ from billing_site.api.fields import (
 )
 from billing_site.kernel import clock
 from billing_site.kernel.ids import encode_id
-from catalog.models import Meter
-from invoicing.models import CreditSource, Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, LineType
+from catalog.models import Meter, TaxRate
+from invoicing.calculation.texts import format_exact
+from invoicing.models import CreditSource, Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, InvoiceTax, LineType
 from invoicing.queries.invoices import is_overdue
 
 
@@ -105,6 +107,25 @@ class AppliedCreditSerializer(serializers.Serializer[InvoiceCredit]):
         return credit.grant.public_id if credit.grant is not None else None
 
 
+class TaxLineSerializer(serializers.Serializer[InvoiceTax]):
+    """What one tax rate comes to on an invoice."""
+
+    tax_rate_id = serializers.SerializerMethodField(help_text="Null for a rate of zero that has a reason instead.")
+    description = serializers.CharField(source="name")
+    rate = serializers.SerializerMethodField(help_text="A fraction: 0.19 is 19 %.")
+    inclusive = serializers.BooleanField(help_text="The agreed prices contain it. Amounts of lines never do.")
+    jurisdiction = serializers.CharField(help_text="The place, such as US-CA or DE.")
+    base = SignedMoneyField(help_text="What it is on, after discounts and without tax.")
+    amount = SignedMoneyField()
+    note = serializers.CharField(help_text="Why the rate is zero.")
+
+    def get_tax_rate_id(self, tax: InvoiceTax) -> str | None:
+        return None if tax.tax_rate_id is None else encode_id(TaxRate.id_prefix, tax.tax_rate_id)
+
+    def get_rate(self, tax: InvoiceTax) -> str:
+        return format_exact(tax.rate)
+
+
 class InvoiceSerializer(serializers.Serializer[Invoice]):
     """An invoice with its lines. Amounts are minor units of `currency`."""
 
@@ -161,8 +182,9 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
         base = invoice.subtotal - invoice.discount
         return "0" if not base else f"{(Decimal(invoice.tax) * 100 / base).quantize(Decimal('0.01')).normalize():f}"
 
+    @extend_schema_field(TaxLineSerializer(many=True))
     def get_tax_lines(self, invoice: Invoice) -> list[dict[str, Any]]:
-        return []
+        return [dict(TaxLineSerializer(tax).data) for tax in invoice.taxes.all()]
 
     def get_is_overdue(self, invoice: Invoice) -> bool:
         return is_overdue(invoice, at=clock.now(invoice.account))

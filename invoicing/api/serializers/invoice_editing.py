@@ -17,7 +17,8 @@ from billing_site.api.fields import (
     TimestampField,
 )
 from billing_site.api.params import ACCOUNT_SYNONYMS
-from invoicing.api.serializers.invoice import InvoiceSerializer
+from invoicing.api.serializers.invoice import InvoiceSerializer, TaxLineSerializer
+from invoicing.models import Invoice
 from invoicing.services.balance_payments import Collection
 from invoicing.services.given_lines import NewLine
 
@@ -110,3 +111,20 @@ class PaidInvoiceSerializer(serializers.Serializer[dict[str, Any]]):
 def read_line(values: dict[str, Any]) -> NewLine:
     """Return the line that a checked body asks for."""
     return NewLine(**{_TEXTS.get(name, name): value for name, value in values.items() if value is not None})
+
+
+class TaxPlaceQuery(serializers.Serializer[dict[str, Any]]):
+    """Where a draft is to be taxed."""
+
+    country = serializers.CharField(max_length=2, min_length=2, help_text="ISO 3166-1 alpha-2.")
+    state = serializers.CharField(required=False, allow_blank=True, max_length=100)
+    postal_code = serializers.CharField(required=False, allow_blank=True, max_length=20)
+    city = serializers.CharField(required=False, allow_blank=True, max_length=100)
+
+
+class TaxResultSerializer(serializers.Serializer[Invoice]):
+    """A draft with the tax that was put on it."""
+
+    invoice = InvoiceSerializer(source="*")
+    tax_lines = TaxLineSerializer(source="taxes", many=True)
+    total_tax = SignedMoneyField(source="tax")

@@ -21,6 +21,8 @@ from invoicing.api.serializers.invoice_editing import (
     LineInput,
     PaidInvoiceSerializer,
     PayInput,
+    TaxPlaceQuery,
+    TaxResultSerializer,
     read_line,
 )
 from invoicing.models import Invoice, InvoiceLine, InvoiceLineSplit
@@ -33,6 +35,7 @@ from invoicing.services.draft_editing import (
     apply_discount,
     remove_line,
 )
+from invoicing.services.taxing import calculate_tax
 
 _WRITE = internal("billing:invoice:write")
 
@@ -46,18 +49,21 @@ class InvoiceEditingViewSet(BillingViewSet):
         "add_line": _WRITE,
         "remove_line": _WRITE,
         "discount": _WRITE,
+        "calculate_tax": _WRITE,
         "pay": {"public": "billing:payment:write", "internal": "billing:invoice:write"},
     }
     problems = {
         "add_line": [InvoiceNotDraft, NotFound],
         "remove_line": [InvoiceNotDraft, NotFound],
         "discount": [InvoiceNotDraft, CouponNotApplicable, NotFound],
+        "calculate_tax": [InvoiceNotDraft, NotFound],
         "pay": [InvalidState, NotFound, AccountForbidden],
     }
     operation_ids = {
         "add_line": "invoice_line_add",
         "remove_line": "invoice_line_remove",
         "discount": "invoice_discount_apply",
+        "calculate_tax": "invoice_tax_calculate",
         "pay": "invoice_pay",
     }
 
@@ -98,6 +104,22 @@ class InvoiceEditingViewSet(BillingViewSet):
             code = data.get("coupon_id") or data["coupon_code"]
             apply_coupon(invoice_id=invoice.pk, code=code, name=data.get("discount_name", ""), **self._now(invoice))
         return self._answer(invoice)
+
+    @extend_schema(parameters=[TaxPlaceQuery], request=None, responses=TaxResultSerializer)
+    def calculate_tax(self, request: Request, invoice_id: str) -> Response:
+        """
+        Work out the tax of a draft at an address and put it on the draft; no matching rate is no tax.
+
+        Rates are by country and state: postal code and city are taken, but no rate asks for them.
+        """
+        query = TaxPlaceQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        place = query.validated_data
+        invoice = get_visible_invoice(self.principal, invoice_id)
+        calculate_tax(
+            invoice_id=invoice.pk, country=place["country"], state=place.get("state", ""), **self._now(invoice)
+        )
+        return Response(TaxResultSerializer(get_visible_invoice(self.principal, invoice.public_id)).data)
 
     @extend_schema(request=PayInput, responses=PaidInvoiceSerializer)
     def pay(self, request: Request, invoice_id: str) -> Response:
