@@ -16,6 +16,11 @@ class SecondPersonNeeded(DomainError):
     code, title, status = "approval_required", "Another person must approve this", 403
 
 
+def get_approval_limit() -> int:
+    """Return the amount up to which a person creates money alone, in minor units of whatever currency."""
+    return int(settings.BILLING_APPROVAL_LIMIT)
+
+
 def needs_second_person(*, amount: int, actor: Actor) -> bool:
     """
     Tell whether `actor` may not create `amount` minor units alone.
@@ -23,7 +28,7 @@ def needs_second_person(*, amount: int, actor: Actor) -> bool:
     The limit holds for people in the admin and counts minor units of whatever currency; 0 is always. Callers of the
     API hold the scope `billing:money`, which is given to services whose review happens elsewhere.
     """
-    return actor.type == "staff" and amount > settings.BILLING_APPROVAL_LIMIT
+    return actor.type == "staff" and amount > get_approval_limit()
 
 
 def require_second_person(
@@ -38,5 +43,5 @@ def require_second_person(
         or (approval.kind, approval.subject_id) != (kind, account.public_id)
         or (approval.amount, approval.currency) != (amount, currency)
     ):
-        limit = settings.BILLING_APPROVAL_LIMIT
+        limit = get_approval_limit()
         raise SecondPersonNeeded(f"Above {limit} minor units, another person must approve it.", limit=limit)

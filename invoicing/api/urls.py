@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from invoicing.api.views.credit_notes import CreditNoteViewSet
 from invoicing.api.views.cycle import CycleRunAllView, CycleRunUserView, CycleRunView
 from invoicing.api.views.estimate import BillingEstimateView
 from invoicing.api.views.impact import CatalogImpactView
@@ -34,6 +35,9 @@ urlpatterns = [
     path(f"{BILLING}/invoices/<str:invoice_id>/pay", InvoiceEditingViewSet.as_view({"post": "pay"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/finalize", InvoiceViewSet.as_view({"post": "finalize"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/void", InvoiceViewSet.as_view({"post": "void"})),
+    path(f"{BILLING}/credit-notes", CreditNoteViewSet.as_view({"get": "list", "post": "create"})),
+    path(f"{BILLING}/credit-notes/<str:credit_note_id>", CreditNoteViewSet.as_view({"get": "retrieve"})),
+    path(f"{BILLING}/credit-notes/<str:credit_note_id>/void", CreditNoteViewSet.as_view({"post": "void"})),
     path(f"{BILLING}/cycle/run", CycleRunView.as_view()),
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
     path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),

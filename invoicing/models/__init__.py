@@ -1,5 +1,14 @@
 """Tables of billing runs and documents."""
 
+from invoicing.models.credit_note import (
+    CreditNote,
+    CreditNoteDocument,
+    CreditNoteLine,
+    CreditNoteStatus,
+    CreditNoteTax,
+    CreditReason,
+    Disposition,
+)
 from invoicing.models.invoice import (
     DocumentKind,
     Invoice,
@@ -38,7 +47,14 @@ from invoicing.models.seller import (
 
 __all__ = [
     "BillingRun",
+    "CreditNote",
+    "CreditNoteDocument",
+    "CreditNoteLine",
+    "CreditNoteStatus",
+    "CreditNoteTax",
+    "CreditReason",
     "CreditSource",
+    "Disposition",
     "DocumentKind",
     "IntervalChange",
     "Invoice",

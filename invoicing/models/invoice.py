@@ -28,7 +28,8 @@ INVOICE_TRANSITIONS: dict[str, frozenset[str]] = {
     "draft": frozenset({"open", "paid", "void"}),
     "open": frozenset({"paid", "void", "uncollectible"}),
     "uncollectible": frozenset({"paid"}),
-    "paid": frozenset(),
+    # A credit note that settled it was voided: it is to be paid after all.
+    "paid": frozenset({"open"}),
     "void": frozenset(),
 }
 ISSUED_STATUSES = ("open", "paid", "void", "uncollectible")

@@ -60,6 +60,7 @@ _INVOICE_UPDATE = f"""
     IF NEW.status <> OLD.status AND NOT (
         (OLD.status = 'open' AND NEW.status IN ('paid', 'void', 'uncollectible'))
         OR (OLD.status = 'uncollectible' AND NEW.status = 'paid')
+        OR (OLD.status = 'paid' AND NEW.status = 'open' AND NEW.amount_paid < NEW.amount_due)
     ) THEN
         {_refuse_invoice("issued_immutable", "cannot go from %s to %s", "OLD.status", "NEW.status")}
     END IF;

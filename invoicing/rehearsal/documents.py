@@ -17,7 +17,7 @@ from billing_site.kernel.periods import Period, local_date
 from billing_site.platform.models import Event
 from catalog.pricing.terms import to_text
 from invoicing.calculation.explain_taxes import percent
-from invoicing.models import Invoice, InvoiceLine, InvoiceTax
+from invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, InvoiceTax
 from invoicing.rehearsal.expected import Entry
 from invoicing.rehearsal.world import World
 from metering.models import AlertScope, CostAlertFiring
@@ -100,6 +100,48 @@ def _describe_line(world: World, line: InvoiceLine, zone: ZoneInfo) -> Document:
         "discount": format_decimal(line.discount, line.currency),
         "tax": format_decimal(line.tax, line.currency),
         "cost_center": None,
+    }
+
+
+def list_credit_notes(world: World) -> list[Document]:
+    """Return the story's credit notes in order of issue, void ones too."""
+    lines = CreditNoteLine.objects.select_related("invoice_line__meter", "invoice_line__plan_version__plan")
+    rows = CreditNote.objects.filter(org_id=world.org_id).select_related("invoice").order_by("issued_at", "id")
+    return [
+        _describe_credit_note(world, row)
+        for row in rows.prefetch_related(Prefetch("lines", lines.order_by("position")))
+    ]
+
+
+def _describe_credit_note(world: World, note: CreditNote) -> Document:
+    currency = note.currency
+    return {
+        "number": note.number_text,
+        "account": world.name_account(note.account_id),
+        "invoice": note.invoice.number_text,
+        "status": note.status,
+        "currency": currency,
+        "date": str(note.issue_date),
+        "subtotal": format_decimal(note.subtotal, currency),
+        "tax": format_decimal(note.tax, currency),
+        "total": format_decimal(note.total, currency),
+        "applied": format_decimal(note.amount_applied, currency),
+        "credited": format_decimal(note.amount_credited, currency),
+        "out_of_band": format_decimal(note.out_of_band_amount, currency),
+        "reason": note.reason or None,
+        "lines": [_describe_credited(line, currency) for line in note.lines.all()],
+    }
+
+
+def _describe_credited(line: CreditNoteLine, currency: str) -> Document:
+    of, version = line.invoice_line, line.invoice_line.plan_version
+    return {
+        "type": of.type,
+        "description": line.description,
+        "plan": version.plan.key if version else None,
+        "meter": of.meter.event_name if of.meter else None,
+        "quantity": to_text(line.quantity) if line.quantity is not None else None,
+        "amount": format_decimal(line.amount, currency),
     }
 
 

@@ -10,6 +10,7 @@ from invoicing.rehearsal.documents import (
     describe_invoice,
     list_alerts,
     list_balances,
+    list_credit_notes,
     list_event_types,
     list_grants,
     list_issued,
@@ -68,6 +69,8 @@ def _compare_section(world: World, name: str, entries: Sequence[Entry], exact: b
     match name:
         case "invoices":
             actuals = [describe_invoice(world, invoice) for invoice in list_issued(world)]
+        case "credit_notes":
+            actuals = list_credit_notes(world)
         case "subscriptions":
             actuals = list_subscriptions(world)
         case "grants":

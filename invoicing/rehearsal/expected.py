@@ -55,6 +55,22 @@ INVOICE: Final[Mapping[str, Kind]] = {
     "payment_method": "text",
     "lines": "lines",
 }
+CREDIT_NOTE: Final[Mapping[str, Kind]] = {
+    "account": "text",
+    "number": "text",
+    "invoice": "text",
+    "status": "text",
+    "currency": "text",
+    "date": "day",
+    "subtotal": "number",
+    "tax": "number",
+    "total": "number",
+    "applied": "number",
+    "credited": "number",
+    "out_of_band": "number",
+    "reason": "text",
+    "lines": "lines",
+}
 BALANCE: Final[Mapping[str, Kind]] = {
     "account": "text",
     "currency": "text",
@@ -109,13 +125,14 @@ ALERT: Final[Mapping[str, Kind]] = {
 }
 SECTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "invoices": INVOICE,
+    "credit_notes": CREDIT_NOTE,
     "balances": BALANCE,
     "grants": GRANT,
     "subscriptions": SUBSCRIPTION,
     "payment_methods": PAYMENT_METHOD,
     "alerts": ALERT,
 }
-NOT_YET: Final = ("credit_notes", "refunds", "quotas")
+NOT_YET: Final = ("refunds", "quotas")
 # What says which document is meant, rather than what it is like: pairing looks at these first.
 IDENTITY: Final = frozenset(
     {"account", "alert", "subscription", "method", "number", "type", "plan", "meter", "name", "tag", "tags"}

@@ -19,11 +19,13 @@ from django.db import IntegrityError, transaction
 
 from billing_site.kernel import clock
 from billing_site.kernel.errors import DomainError
+from invoicing.models import CreditNote
 from invoicing.rehearsal import clockwork
 from invoicing.rehearsal.documents import Document, Newcomers, list_issued
 from invoicing.rehearsal.expectations import Checked, check_expectation
 from invoicing.rehearsal.story import Step, Story
 from invoicing.rehearsal.world import SetUpRefused, World, check_promises, explain_refusal
+from invoicing.services.credit_note_verification import verify_credit_note
 from invoicing.services.verification import verify_invoice
 
 logger = logging.getLogger(__name__)
@@ -182,3 +184,7 @@ class _Player:
             self.played.verified += 1
             result = verify_invoice(invoice)
             self.played.unproven += [f"{invoice.number_text}: {difference}" for difference in result.differences]
+        for note in CreditNote.objects.filter(org_id=self.world.org_id).select_related("invoice").order_by("id"):
+            self.played.verified += 1
+            differences = verify_credit_note(note).differences
+            self.played.unproven += [f"{note.number_text}: {difference}" for difference in differences]

@@ -46,6 +46,7 @@ from tests.factories.catalog import find_entry, make_document, publish_catalog
 from tests.factories.platform import AT
 from tests.support import world
 from tests.support.alert_states import ALERTS, NOTICES
+from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.states import StateTable, set_state
@@ -444,7 +445,10 @@ def _arrange_invoice(state: str, to: str) -> Invoice:
     invoice = world.list_invoices()[0]
     if state == "draft":
         return world.copy_as_draft(invoice, over_nothing=to == "paid")
-    if state == "paid":
+    if state == "paid" and to == "open":
+        settle_by_note(invoice)
+        invoice.refresh_from_db()
+    elif state == "paid":
         set_state(invoice, state, paid_at=_MIDDLE, amount_paid=invoice.amount_due)
     elif state == "uncollectible":
         set_state(invoice, state)
@@ -458,9 +462,13 @@ def _hold_invoice(before: str, after: str) -> str:
         return ""
     if before == "draft":
         return "invoices_void_has_time" if after == "void" else "invoices_issued_has_number"
-    if after not in INVOICE_TRANSITIONS[before]:
+    if after not in INVOICE_TRANSITIONS[before] or before == "paid":
         return "invoices_issued_immutable"
     return {"paid": "invoices_paid_has_time", "void": "invoices_void_has_time"}.get(after, "")
+
+
+def _open(row: Invoice) -> object:
+    return void_note_of(row) if row.status == "paid" else _issue(row)
 
 
 def _issue(row: Invoice) -> object:
@@ -475,7 +483,7 @@ INVOICES: Final = StateTable(
     model=Invoice,
     transitions=INVOICE_TRANSITIONS,
     arrange=_arrange_invoice,
-    moves={"open": _issue, "paid": _settle, "void": lambda row: void_invoice(invoice_id=row.pk, **_BY)},
+    moves={"open": _open, "paid": _settle, "void": lambda row: void_invoice(invoice_id=row.pk, **_BY)},
     unserved=frozenset({("open", "uncollectible")}),
     held=_hold_invoice,
     allows=Invoice.can_become,
@@ -557,6 +565,7 @@ TABLES: Final = (
     ACCOUNTS,
     ALERTS,
     APPROVALS,
+    CREDIT_NOTES,
     DRAFTS,
     EXPORTS,
     HOLDS,

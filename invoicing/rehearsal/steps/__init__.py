@@ -18,6 +18,7 @@ from invoicing.rehearsal.steps.cancellations import Cancel, Reactivate
 from invoicing.rehearsal.steps.catalogs import PublishCatalog
 from invoicing.rehearsal.steps.changes import Change
 from invoicing.rehearsal.steps.cost_centers import AddCostCenter
+from invoicing.rehearsal.steps.credit_notes import IssueCreditNote, VoidCreditNote
 from invoicing.rehearsal.steps.credits import AdjustBalance, GrantCredit
 from invoicing.rehearsal.steps.cycles import RunCycle
 from invoicing.rehearsal.steps.deposits import Deposit
@@ -45,6 +46,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "change_plan": Change.read_plan,
     "change_quantity": Change.read_quantity,
     "cost_center": AddCostCenter.read,
+    "credit_note": IssueCreditNote.read,
     "deposit": Deposit.read,
     "discard": Decide.read_discard,
     "discount": Discount.read,
@@ -64,12 +66,13 @@ VERBS: Final[Mapping[str, Reader]] = {
     "schedule": PlanPhases.read,
     "subscribe": Subscribe.read,
     "usage": ReportUsage.read,
+    "void_credit_note": VoidCreditNote.read,
     "void_invoice": VoidInvoice.read,
 }
 
 # Verbs of the format whose features this version does not have.
 NOT_YET: Final = frozenset(
     """
-    add_line credit_note payment_result refund
+    add_line payment_result refund
     """.split()
 )

@@ -255,7 +255,7 @@ def test_an_amount_with_tax_comes_to_exactly_that(facts: CreditFacts, asked: Any
 
 @given(facts=invoices(), asked=wishes())
 def test_the_stored_facts_give_the_same_note(facts: CreditFacts, asked: Any) -> None:
-    facts = replace(facts, wish=make_wish(*asked, len(facts.lines)))
+    facts = replace(facts, wish=make_wish(asked[0], asked[1], len(facts.lines)))
     restored = CreditFacts.from_dict(json.loads(json.dumps(facts.as_dict())))
     assert restored == facts
     try:
