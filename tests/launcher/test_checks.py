@@ -52,7 +52,7 @@ class TestPrintSummary:
 
 class TestBuildTestStep:
     def test_everything_runs_over_two_processes(self, state: State) -> None:
-        assert build_test_step(state, []).arguments[-4:] == ["-n", "2", "--dist", "worksteal"]
+        assert build_test_step(state, []).arguments[3:] == ["-n", "2", "--dist", "worksteal", "--durations", "30"]
 
     def test_named_tests_run_in_one_process_unless_the_caller_says_more(self, state: State) -> None:
         assert build_test_step(state, ["tests/kernel"]).arguments[-2:] == ["-p", "no:xdist"]
