@@ -94,6 +94,7 @@ class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions
             {
                 "fields": (
                     ("currency", "timezone"),
+                    "language",
                     ("collection_method", "net_terms_days"),
                     ("org_name", "test_clock"),
                     "metadata",

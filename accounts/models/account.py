@@ -70,6 +70,9 @@ class Account(Identified, Timestamped):
     provider_customer_id = models.CharField(max_length=255, blank=True)
     currency = models.CharField(max_length=3, default="usd")
     timezone = models.CharField(max_length=64, default="UTC")
+    language = models.CharField(
+        max_length=35, blank=True, help_text="Of its documents, such as de or en-GB; empty: the seller's."
+    )
     tier = models.CharField(max_length=10, choices=Tier, default=Tier.FREE)
     status = models.CharField(max_length=6, choices=AccountStatus, default=AccountStatus.ACTIVE)
     net_terms_days = models.PositiveSmallIntegerField(null=True, blank=True)

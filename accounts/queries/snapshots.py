@@ -23,6 +23,7 @@ PROFILE_FIELDS = (
     "tax_exempt",
     "currency",
     "timezone",
+    "language",
     "tier",
     "status",
     "net_terms_days",

@@ -11,6 +11,7 @@ from accounts.queries.currencies import require_currency
 from accounts.services.tax_ids import TaxIdRefused, clean_tax_id
 from billing_site.kernel.countries import is_country
 from billing_site.kernel.errors import FieldError, ValidationFailed
+from billing_site.kernel.languages import LanguageUnknown, clean_language
 
 
 class FieldRefused(ValueError):
@@ -111,6 +112,13 @@ def _check_zone(value: Any) -> str:
         raise FieldRefused("invalid", f"{name[:64]!r} is not an IANA time zone such as Europe/Berlin.") from error
 
 
+def _check_language(value: Any) -> str:
+    try:
+        return clean_language(str(value or ""))
+    except LanguageUnknown as error:
+        raise FieldRefused("invalid", str(error)) from error
+
+
 def _check_country(value: Any) -> str:
     code = str(value or "").strip().upper()
     if code and not is_country(code):
@@ -144,6 +152,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "country": _check_country,
     "currency": require_currency,
     "timezone": _check_zone,
+    "language": _check_language,
     "tier": _check_choice(Tier.values),
     "status": _check_choice(AccountStatus.values),
     "collection_method": _check_choice(CollectionMethod.values),

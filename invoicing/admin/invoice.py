@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from unfold.decorators import action
 
-from billing_site.backoffice.actions import Call, service_action
+from billing_site.backoffice.actions import Call, change_url, service_action
 from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
 from billing_site.backoffice.display import (
     NOTHING,
@@ -29,6 +30,9 @@ from billing_site.kernel import clock
 from invoicing.admin.explanations import explain_lines
 from invoicing.calculation.explain_taxes import percent as show_percent
 from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, InvoiceTax
+from invoicing.documents.logos import embed_logo
+from invoicing.documents.sheet import compose_sheet
+from invoicing.queries.documents import load_invoice_view
 from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_balance, preview_balance_payment
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.invoices import finalize_invoice, void_invoice
@@ -123,8 +127,8 @@ class InvoiceAdmin(BackOfficeAdmin):
     search_fields = ("=number_text", "account__external_id__iexact", "account__email__iexact", "=run__id")
     search_help_text = "An exact number (INV-0042), or the account's external id or e-mail"
     actions = ("void",)
-    actions_detail = ("download", "finalize", "pay", "void")
     inlines = (LineInline, TaxInline, CreditInline)
+    actions_detail = ("look", "download", "finalize", "pay", "void")
     fieldsets = (
         (
             None,
@@ -224,6 +228,25 @@ class InvoiceAdmin(BackOfficeAdmin):
         if match is not None and match.url_name == "invoicing_invoice_changelist":
             return rows.defer("trace", "account_snapshot", "seller_snapshot")
         return rows.select_related("account__test_clock", "seller", "run", "subscription__plan_version")
+
+    @action(description="View document", url_path="view", icon="article")  # type: ignore[untyped-decorator]
+    def look(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the document as a page, in the words of its file."""
+        invoice = self.get_object(request, object_id)
+        if invoice is None or not self.has_view_permission(request, invoice):
+            raise Http404("No such invoice.")
+        view = load_invoice_view(invoice)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(invoice),
+            "opts": self.model._meta,
+            "original": invoice,
+            "sheet": compose_sheet(view, locale=view.locale),
+            "language": view.locale.replace("_", "-"),
+            "logo": embed_logo(view.logo),
+            "back": change_url(self, invoice),
+        }
+        return TemplateResponse(request, "invoicing/sheet.html", context)
 
     @action(description="Download PDF", url_path="pdf", icon="picture_as_pdf")  # type: ignore[untyped-decorator]
     def download(self, request: HttpRequest, object_id: str) -> HttpResponse:

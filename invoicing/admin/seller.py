@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from django import forms
@@ -19,7 +18,7 @@ from billing_site.backoffice.admin import BackOfficeAdmin
 from billing_site.backoffice.display import NOTHING
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
-from invoicing.documents.logos import MAX_BYTES
+from invoicing.documents.logos import MAX_BYTES, embed_logo
 from invoicing.models import Seller
 from invoicing.services.seller_logos import change_logo
 from invoicing.services.sellers import create_seller, make_default_seller, update_seller
@@ -138,8 +137,7 @@ class SellerAdmin(BackOfficeAdmin):
     def shown_logo(self, seller: Seller) -> SafeString | str:
         if seller.logo is None:
             return NOTHING
-        data = base64.b64encode(bytes(seller.logo.content)).decode()
-        return format_html('<img class="ch-logo" alt="Logo" src="data:{};base64,{}">', seller.logo.format, data)
+        return format_html('<img class="ch-logo" alt="Logo" src="{}">', embed_logo(bytes(seller.logo.content)))
 
     def save_with_service(self, request: HttpRequest, form: ModelForm[Any], change: bool) -> Seller:
         changes = {name: form.cleaned_data[name] for name in form.changed_data}

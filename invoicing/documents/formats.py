@@ -19,11 +19,12 @@ from babel.numbers import format_currency, format_decimal, get_currency_symbol
 
 from billing_site.kernel.money import EXACT, get_exponent
 from billing_site.kernel.periods import Period
+from invoicing.documents.words import load_words, marked
 
 # A price below a hundredth of the major unit with more digits than this is quoted per 1K, 1M or 1B units instead.
 _READABLE_DECIMALS = 4
 _SMALL = Decimal("0.01")
-_SCALES = ((1_000, "1K"), (1_000_000, "1M"), (1_000_000_000, "1B"))
+_SCALES = ((1_000, marked("1K")), (1_000_000, marked("1M")), (1_000_000_000, marked("1B")))
 
 
 @lru_cache(maxsize=64)
@@ -93,11 +94,12 @@ class Formats:
             sizeable = [(value, name) for value, name in candidates if abs(value) >= _SMALL] or candidates[-1:]
             major, label = next((pair for pair in sizeable if _count_decimals(pair[0]) <= exponent), sizeable[0])
         text = self._number(major, f"#,##0.{'0' * exponent}{'#' * (24 - exponent)}")
-        return f"{text} / {label}" if label else text
+        return f"{text} / {load_words(self.locale)(label)}" if label else text
 
     def percent(self, rate: Decimal) -> str:
         """Return a rate that is already in percent: `19%`, `8.875%`."""
-        return f"{self._number(rate, '#,##0.######')}%"
+        sign = Locale.parse(self.locale).percent_formats[None].pattern.rpartition("0")[2]
+        return f"{self._number(rate, '#,##0.######')}{sign}"
 
     def day(self, day: date) -> str:
         """Return a day in the locale's medium form: `Jan 31, 2026`."""

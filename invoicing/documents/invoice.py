@@ -1,15 +1,14 @@
-"""The invoice: from its view to the bytes of its PDF."""
+"""The document on paper: from its view to the bytes of its PDF."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from invoicing.documents.formats import Formats
 from invoicing.documents.paper import ACCENT, ALARM, INK, LEFT, MUTED, PAGE_HEIGHT, RIGHT, RULE, WIDTH, Color, Paper
-from invoicing.documents.parts import describe_parts
-from invoicing.documents.view import InvoiceView, LineView, PartyView
+from invoicing.documents.sheet import Block, Party, Row, Sheet, Total, compose_sheet
+from invoicing.documents.view import InvoiceView
 
 # A draft was never issued: its file carries this date so that it, too, is the same bytes each time.
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
@@ -18,6 +17,7 @@ _TOP = 18.0
 _BOTTOM = PAGE_HEIGHT - 24.0  # nothing of the body goes below
 _GAP = 3.0  # between two columns
 _ROW_PADDING = 1.8
+_LOGO = (70.0, 16.0)  # the largest it is drawn
 
 # The table's columns: left edge and width.
 _DESCRIPTION = (LEFT, 84.0)
@@ -26,45 +26,37 @@ _PRICE = (LEFT + 114.0 + _GAP, 26.0)
 _AMOUNT = (LEFT + 143.0 + _GAP, WIDTH - 143.0 - _GAP)
 
 _TOTALS_LEFT = LEFT + 92.0
-_MARKS: dict[str, tuple[str, Color]] = {"draft": ("DRAFT", (234, 237, 242)), "void": ("VOID", (248, 226, 227))}
+_MARKS: dict[str, Color] = {"plain": (234, 237, 242), "alarm": (248, 226, 227)}
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _Measured:
     """A line of the table, broken into text lines and measured."""
 
-    line: LineView
+    row: Row
     description: tuple[str, ...]
     detail: tuple[str, ...]
     height: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Total:
-    label: str
-    value: str
-    strong: bool = False
-    detail: str = ""
-
-
 def render_invoice_pdf(document: InvoiceView, *, locale: str = "en") -> bytes:
     """
-    Return the document as a PDF/A-3B file.
+    Return the document as a PDF/A-3B file, words, numbers and dates in those of `locale`.
 
-    The same view and locale give the same bytes. Numbers and dates follow `locale`; the words are English.
+    The same view and locale give the same bytes.
     """
-    return _InvoicePrinter(document, locale).render()
+    return _Printer(document, compose_sheet(document, locale=locale), locale).render()
 
 
-class _InvoicePrinter:
-    def __init__(self, document: InvoiceView, locale: str) -> None:
-        self.document = _folded(document)
-        self.formats = Formats(locale=locale, currency=document.currency, timezone=document.timezone)
-        self.title = f"Invoice {document.number}" if document.number else "Draft invoice"
+class _Printer:
+    def __init__(self, document: InvoiceView, sheet: Sheet, locale: str) -> None:
+        self.sheet = sheet
+        self.logo = document.logo
+        self.seller = document.seller.name
         self.paper = Paper(
-            title=self.title,
+            title=sheet.title,
             author=document.seller.name,
-            subject=f"{self.title} to {document.buyer.name}",
+            subject=sheet.subject,
             created_at=document.finalized_at or _NEVER,
             language=locale.replace("_", "-"),
         )
@@ -76,101 +68,89 @@ class _InvoicePrinter:
         y = self._due(y + 8)
         y = self._table(y + 8)
         y = self._totals(y + 4)
-        self._notes(y + 9)
+        y += 9
+        for block in self.sheet.blocks:
+            y = self._block(block, y) + 4
         self._feet()
         return self.paper.finish()
 
     # ---- pages ------------------------------------------------------------------------------------------------------
     def _start_page(self) -> float:
         self.paper.add_page()
-        mark = _MARKS.get("draft" if self.document.is_draft else self.document.status)
-        if mark:
-            self.paper.mark(*mark)
+        if self.sheet.mark:
+            self.paper.mark(self.sheet.mark, _MARKS[self.sheet.tone])
         return _TOP
 
     def _continue_page(self) -> float:
         """Begin a further page with a slim head and return where the body goes on."""
         y = self._start_page()
         self.paper.pen(8.5, color=MUTED)
-        self.paper.put_fitted(self.document.seller.name, x=LEFT, y=y, width=WIDTH * 0.6)
-        self.paper.put(self.title, x=LEFT, y=y, width=WIDTH, align="R")
+        self.paper.put_fitted(self.seller, x=LEFT, y=y, width=WIDTH * 0.6)
+        self.paper.put(self.sheet.title, x=LEFT, y=y, width=WIDTH, align="R")
         return y + 10
 
     def _feet(self) -> None:
         """Write the foot of every page, now that their number is known."""
-        paper, document = self.paper, self.document
+        paper, sheet = self.paper, self.sheet
         count = paper.pages_count
-        paper.pen(7.5, color=MUTED)
-        footer = paper.wrap(document.footer, WIDTH)[:2]
+        paper.pen(7, color=MUTED)
+        footer = paper.wrap(sheet.footer, WIDTH)[:3]
         for page in range(1, count + 1):
             paper.revisit(page)
             paper.pen(7.5, color=MUTED)
             y = PAGE_HEIGHT - 18.0
             paper.rule(y)
-            left = (
-                document.seller.name
-                if not document.seller.email
-                else (f"{document.seller.name}  ·  {document.seller.email}")
-            )
-            paper.put_fitted(left, x=LEFT, y=y + 2.2, width=WIDTH * 0.62)
-            paper.put(f"{self.title}  ·  Page {page} of {count}", x=LEFT, y=y + 2.2, width=WIDTH, align="R")
+            paper.put_fitted(sheet.sender, x=LEFT, y=y + 2.2, width=WIDTH * 0.62)
+            text = sheet.page_text.format(page=page, count=count)
+            paper.put(f"{sheet.title}  ·  {text}", x=LEFT, y=y + 2.2, width=WIDTH, align="R")
             paper.pen(7, color=MUTED)
             paper.put_lines(footer, x=LEFT, y=y + 6.2, width=WIDTH)
 
     # ---- head -------------------------------------------------------------------------------------------------------
     def _head(self, y: float) -> float:
-        """The seller's name on the left, what this paper is on the right."""
-        paper, document = self.paper, self.document
-        paper.pen(15, bold=True)
-        names = paper.wrap(document.seller.name, 104)[:2]
-        bottom = paper.put_lines(names, x=LEFT, y=y + 1.2, width=104)
+        """The seller's logo or name on the left, what this paper is on the right."""
+        paper, sheet = self.paper, self.sheet
+        if self.logo:
+            bottom = y + paper.picture(self.logo, x=LEFT, y=y, width=_LOGO[0], height=_LOGO[1])
+        else:
+            paper.pen(15, bold=True)
+            names = paper.wrap(self.seller, 104)[:2]
+            bottom = paper.put_lines(names, x=LEFT, y=y + 1.2, width=104)
         paper.pen(24, color=ACCENT)
-        paper.put("Invoice", x=LEFT, y=y - 1.5, width=WIDTH, align="R")
+        paper.put(sheet.heading, x=LEFT, y=y - 1.5, width=WIDTH, align="R")
         paper.pen(10, bold=True)
-        number = document.number or "Draft, not issued"
-        paper.put_fitted(number, x=LEFT + 100, y=y + 10.2, width=WIDTH - 100, align="R")
-        if document.test_mode:
+        paper.put_fitted(sheet.number, x=LEFT + 100, y=y + 10.2, width=WIDTH - 100, align="R")
+        if sheet.test_notice:
             paper.pen(7.5, color=ALARM)
-            paper.put("Test mode: not a request for payment", x=LEFT, y=y + 15.2, width=WIDTH, align="R")
+            paper.put(sheet.test_notice, x=LEFT, y=y + 15.2, width=WIDTH, align="R")
             bottom = max(bottom, y + 19)
         return max(bottom, y + 15.5)
 
     def _parties(self, y: float) -> float:
         """Three columns: who sells, who buys, and the dates."""
         self.paper.rule(y - 4)
-        ends = [
-            self._party("From", self.document.seller, x=LEFT, y=y, width=52),
-            self._party("Bill to", self.document.buyer, x=LEFT + 57, y=y, width=52),
-            self._details(x=LEFT + 114, y=y, width=WIDTH - 114),
-        ]
-        return max(ends)
+        columns = zip(self.sheet.parties, (LEFT, LEFT + 57), strict=True)
+        ends = [self._party(party, x=x, y=y, width=52) for party, x in columns]
+        return max(*ends, self._details(x=LEFT + 114, y=y, width=WIDTH - 114))
 
-    def _party(self, label: str, party: PartyView, *, x: float, y: float, width: float) -> float:
+    def _party(self, party: Party, *, x: float, y: float, width: float) -> float:
         paper = self.paper
-        y = self._label(label, x=x, y=y)
+        y = self._label(party.label, x=x, y=y)
         paper.pen(9, bold=True)
         y = paper.put_lines(paper.wrap(party.name, width), x=x, y=y, width=width)
         paper.pen(9)
         for text in party.address:
             y = paper.put_lines(paper.wrap(text, width), x=x, y=y, width=width)
         paper.pen(8.5, color=MUTED)
-        for text in (*party.tax_ids, party.email, party.phone):
+        for text in party.small:
             y = paper.put_lines(paper.wrap(text, width), x=x, y=y, width=width)
         return y
 
     def _details(self, *, x: float, y: float, width: float) -> float:
-        document, formats, paper = self.document, self.formats, self.paper
-        pairs: list[tuple[str, str]] = []
-        if document.issue_date:
-            pairs.append(("Issued", formats.day(document.issue_date)))
-        if document.due_date:
-            pairs.append(("Due", formats.day(document.due_date)))
-        if document.reference:
-            pairs.append(("Account", document.reference))
-        pairs.extend(document.extra_details)
-        y = self._label("Details", x=x, y=y)
+        paper, sheet = self.paper, self.sheet
+        y = self._label(sheet.details_label, x=x, y=y)
         label_width = 20.0
-        for label, value in pairs:
+        for label, value in sheet.details:
             paper.pen(9, color=MUTED)
             paper.put(label, x=x, y=y, width=label_width)
             paper.pen(9)
@@ -181,13 +161,14 @@ class _InvoicePrinter:
             else:
                 lines = paper.wrap(value, width - label_width)
                 y = paper.put_lines(lines, x=x + label_width, y=y, width=width - label_width, align="R")
-        if document.period:
+        if sheet.period:
             # The two days of a period do not fit beside its label in every locale; they get their own line then.
-            text = formats.period(document.period)
+            label, text = sheet.period
             paper.pen(9)
-            fits = paper.get_string_width(paper.clean(text)) <= width - 14
+            room = width - paper.get_string_width(paper.clean(label)) - 3
+            fits = paper.get_string_width(paper.clean(text)) <= room
             paper.pen(9, color=MUTED)
-            paper.put("Period", x=x, y=y, width=label_width)
+            paper.put(label, x=x, y=y, width=label_width)
             paper.pen(9)
             y = y if fits else y + paper.line_height()
             y = paper.put_lines([text] if fits else paper.wrap(text, width), x=x, y=y, width=width, align="R")
@@ -200,33 +181,22 @@ class _InvoicePrinter:
 
     def _due(self, y: float) -> float:
         """The one number the reader looks for."""
-        paper, document, height = self.paper, self.document, 17.0
-        color = ACCENT
-        headline = self.formats.money_with_code(document.amount_remaining)
-        if document.is_draft:
-            caption, aside = "Amount due when issued", "This draft may still change"
-        elif document.status == "void":
-            caption, headline, color = "Status", "Void", ALARM
-            aside = "This invoice was voided; nothing is to be paid"
-        elif document.amount_remaining == 0:
-            caption, aside = "Amount due", "Nothing to pay" if document.amount_paid == 0 else "Paid in full"
-        else:
-            caption = "Amount due"
-            aside = f"Please pay by {self.formats.day(document.due_date)}" if document.due_date else ""
+        paper, due, height = self.paper, self.sheet.due, 17.0
+        color = ALARM if due.tone == "alarm" else ACCENT
         paper.panel(x=LEFT, y=y, width=WIDTH, height=height)
         paper.panel(x=LEFT, y=y, width=1.4, height=height, color=color)
         paper.pen(8.5, color=MUTED)
-        paper.put(caption, x=LEFT + 7, y=y + 2.6, width=80)
+        paper.put(due.caption, x=LEFT + 7, y=y + 2.6, width=80)
         paper.pen(16, bold=True, color=color)
-        paper.put_fitted(headline, x=LEFT + 7, y=y + 6.6, width=90)
+        paper.put_fitted(due.headline, x=LEFT + 7, y=y + 6.6, width=90)
         paper.pen(9.5)
-        paper.put(aside, x=LEFT, y=y + 6.1, width=WIDTH - 7, align="R")
+        paper.put_fitted(due.aside, x=LEFT + 98, y=y + 6.1, width=WIDTH - 105, align="R")
         return y + height
 
     # ---- table ------------------------------------------------------------------------------------------------------
     def _table(self, y: float) -> float:
         y = self._table_head(y)
-        for row in self._rows():
+        for row in self._measure():
             if y + row.height > _BOTTOM:
                 y = self._table_head(self._continue_page())
             self._row(row, y)
@@ -235,80 +205,49 @@ class _InvoicePrinter:
         return y
 
     def _table_head(self, y: float) -> float:
-        paper, code = self.paper, self.document.currency.upper()
+        paper = self.paper
         paper.pen(8, bold=True, color=MUTED)
-        for text, (x, width), align in (
-            ("Description", _DESCRIPTION, "L"),
-            ("Quantity", _QUANTITY, "R"),
-            ("Unit price", _PRICE, "R"),
-            (f"Amount ({code})", _AMOUNT, "R"),
-        ):
-            paper.put(text, x=x, y=y, width=width, align="R" if align == "R" else "L")
+        places = (_DESCRIPTION, _QUANTITY, _PRICE, _AMOUNT)
+        for number, (text, (x, width)) in enumerate(zip(self.sheet.columns, places, strict=True)):
+            paper.put_fitted(text, x=x, y=y, width=width, align="R" if number else "L")
+        paper.pen(8, bold=True, color=MUTED)
         y += paper.line_height() + 1.8
         paper.rule(y, color=INK, weight=0.35)
         return y
 
-    def _rows(self) -> list[_Row]:
+    def _measure(self) -> list[_Measured]:
         paper, width = self.paper, _DESCRIPTION[1]
-        rows = []
-        for line in self.document.lines:
+        measured = []
+        for row in self.sheet.rows:
             paper.pen(9.5)
-            description = tuple(paper.wrap(line.description, width)) or ("",)
+            description = tuple(paper.wrap(row.description, width)) or ("",)
             height = len(description) * paper.line_height()
             beside = paper.line_height()
-            detail_text = "  ·  ".join(
-                text for text in (self.formats.period(line.period) if line.period else "", line.detail) if text
-            )
             paper.pen(8)
-            texts = [detail_text, *describe_parts(line.parts, self.formats)]
-            detail = tuple(wrapped for text in texts if text for wrapped in paper.wrap(text, width))
+            detail = tuple(wrapped for text in row.details for wrapped in paper.wrap(text, width))
             height += len(detail) * paper.line_height()
-            if line.quantity is not None and line.unit:
+            if row.unit:
                 beside += paper.line_height()
-            rows.append(_Row(line, description, detail, max(height, beside) + 2 * _ROW_PADDING))
-        return rows
+            measured.append(_Measured(row, description, detail, max(height, beside) + 2 * _ROW_PADDING))
+        return measured
 
-    def _row(self, row: _Row, y: float) -> None:
-        paper, formats, line = self.paper, self.formats, row.line
+    def _row(self, measured: _Measured, y: float) -> None:
+        paper, row = self.paper, measured.row
         y += _ROW_PADDING
         paper.pen(9.5)
         second_line = y + paper.line_height()
-        below = paper.put_lines(row.description, x=_DESCRIPTION[0], y=y, width=_DESCRIPTION[1])
-        paper.put_fitted(formats.plain_money(line.amount), x=_AMOUNT[0], y=y, width=_AMOUNT[1], align="R")
-        if line.quantity is not None:
-            paper.put_fitted(formats.quantity(line.quantity), x=_QUANTITY[0], y=y, width=_QUANTITY[1], align="R")
-        if line.unit_amount is not None:
-            paper.put_fitted(formats.unit_price(line.unit_amount), x=_PRICE[0], y=y, width=_PRICE[1], align="R")
+        below = paper.put_lines(measured.description, x=_DESCRIPTION[0], y=y, width=_DESCRIPTION[1])
+        for text, (x, width) in ((row.amount, _AMOUNT), (row.quantity, _QUANTITY), (row.price, _PRICE)):
+            if text:
+                paper.put_fitted(text, x=x, y=y, width=width, align="R")
         paper.pen(8, color=MUTED)
-        paper.put_lines(row.detail, x=_DESCRIPTION[0], y=below, width=_DESCRIPTION[1])
-        if line.quantity is not None and line.unit:
-            paper.put_fitted(line.unit, x=_QUANTITY[0], y=second_line, width=_QUANTITY[1], align="R")
+        paper.put_lines(measured.detail, x=_DESCRIPTION[0], y=below, width=_DESCRIPTION[1])
+        if row.unit:
+            paper.put_fitted(row.unit, x=_QUANTITY[0], y=second_line, width=_QUANTITY[1], align="R")
 
     # ---- totals -----------------------------------------------------------------------------------------------------
-    def _total_lines(self) -> list[_Total]:
-        document, money = self.document, self.formats.money
-        totals = [_Total("Subtotal", money(document.subtotal))]
-        if document.discount:
-            totals.append(_Total("Discount", money(-document.discount), detail=document.discount_name))
-        for tax in document.tax_lines:
-            label = f"{tax.name} {self.formats.percent(tax.rate_percent)}"
-            relation = "included in" if tax.is_inclusive else "on"
-            totals.append(_Total(label, money(tax.amount), detail=f"{relation} {money(tax.base)}"))
-        totals.append(_Total("Total", money(document.total), strong=True))
-        if document.credits:
-            totals += [
-                _Total("Credit applied", money(-credit.amount), detail=credit.description)
-                for credit in document.credits
-            ]
-        elif document.credit_applied:
-            totals.append(_Total("Credit applied", money(-document.credit_applied)))
-        if document.amount_paid:
-            totals.append(_Total("Paid", money(-document.amount_paid)))
-        totals.append(_Total("Amount due", money(document.amount_remaining), strong=True))
-        return totals
-
     def _totals(self, y: float) -> float:
-        totals = self._total_lines()
+        totals = self.sheet.totals
         if y + self._totals_height(totals) > _BOTTOM:
             y = self._continue_page()
         paper = self.paper
@@ -334,33 +273,39 @@ class _InvoicePrinter:
             y += height + 0.9
         return y
 
-    def _totals_height(self, totals: Sequence[_Total]) -> float:
+    def _totals_height(self, totals: Sequence[Total]) -> float:
         """A height that is surely enough."""
         return sum(6.0 + (3.0 if total.strong else 0) + (8.0 if total.detail else 0) for total in totals)
 
-    def _notes(self, y: float) -> None:
+    def _block(self, block: Block, y: float) -> float:
+        """Write a block below the totals; it begins on a new page where its label would stand alone."""
         paper = self.paper
-        for index, note in enumerate(note for note in self.document.notes if note.strip()):
-            if index == 0:
-                if y + 14 > _BOTTOM:
-                    y = self._continue_page()
-                y = self._label("Notes", x=LEFT, y=y)
+        if y + 14 > _BOTTOM:
+            y = self._continue_page()
+        y = self._label(block.label, x=LEFT, y=y)
+        paper.pen(8.5)
+        label_width = max((paper.get_string_width(paper.clean(label)) for label, _ in block.pairs), default=0) + 5
+        for label, value in block.pairs:
+            y = self._next_line(y)
+            paper.pen(8.5, color=MUTED)
+            paper.put(label, x=LEFT, y=y, width=label_width)
             paper.pen(8.5)
-            for line in paper.wrap(note, WIDTH * 0.78):
-                if y + paper.line_height() > _BOTTOM:
-                    y = self._continue_page()
-                    paper.pen(8.5)
+            paper.put_fitted(value, x=LEFT + label_width, y=y, width=WIDTH - label_width)
+            y += paper.line_height()
+        for paragraph in block.paragraphs:
+            y += 1.0 if block.pairs else 0
+            paper.pen(8.5)
+            for line in paper.wrap(paragraph, WIDTH * 0.78):
+                y = self._next_line(y)
                 paper.put(line, x=LEFT, y=y, width=WIDTH)
                 y += paper.line_height()
             y += 1.6
+        return y
 
-
-def _folded(document: InvoiceView) -> InvoiceView:
-    """
-    Leave away the line's own period where it is the document's.
-
-    Every line of a usual invoice covers the period in the head; repeating it would only be noise.
-    """
-    if document.period is None or any(line.period != document.period for line in document.lines):
-        return document
-    return replace(document, lines=tuple(replace(line, period=None) for line in document.lines))
+    def _next_line(self, y: float) -> float:
+        """Return where a line of small text goes: here, or on a new page."""
+        paper = self.paper
+        if y + paper.line_height() > _BOTTOM:
+            y = self._continue_page()
+            paper.pen(8.5)
+        return y

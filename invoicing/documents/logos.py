@@ -8,6 +8,7 @@ the machine that makes documents and shown in browsers. Plain Python: no Django,
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from io import BytesIO
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -51,6 +52,12 @@ def check_logo(content: bytes) -> LogoType:
         _check_svg(content)
     _check_printable(content)
     return kind
+
+
+def embed_logo(content: bytes) -> str:
+    """Return an accepted picture as an address that holds it, for pages; empty for none."""
+    kind = "image/png" if content.startswith(_PNG) else "image/svg+xml"
+    return f"data:{kind};base64,{b64encode(content).decode()}" if content else ""
 
 
 def _check_png(content: bytes) -> None:

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
+from io import BytesIO
 from pathlib import Path
 from typing import Literal, cast
 
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 from fpdf import FPDF
 from fpdf.fonts import SubsetMap
+from fpdf.image_parsing import preload_image
 
 Color = tuple[int, int, int]
 Align = Literal["L", "R", "C"]
@@ -152,6 +154,13 @@ class Paper(FPDF):
         finally:
             SubsetMap.pick.cache_clear()
             SubsetMap.get_glyph.cache_clear()
+
+    def picture(self, content: bytes, *, x: float, y: float, width: float, height: float) -> float:
+        """Draw a PNG or SVG from its upper left corner, as large as the space allows; return its height."""
+        _, _, info = preload_image(self.image_cache, BytesIO(content))
+        scale = min(width / info.width, height / info.height)
+        self.image(BytesIO(content), x=x, y=y, w=info.width * scale, h=info.height * scale)
+        return float(info.height * scale)
 
     def rule(
         self, y: float, *, x: float = LEFT, right: float = RIGHT, color: Color = RULE, weight: float = 0.2

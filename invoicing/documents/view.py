@@ -15,18 +15,35 @@ from typing import Literal
 from billing_site.kernel.periods import Period
 from catalog.pricing.breakdown import PricedTier
 
+DocumentKind = Literal["invoice", "credit_note"]
 DocumentStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
 
 
 @dataclass(frozen=True, slots=True)
 class PartyView:
-    """One side of the document. `address` holds its printed lines; `tax_ids` are printed as they are given."""
+    """
+    One side of the document. `address` holds its printed lines; `tax_ids` are printed as they are given.
+
+    `country` is ISO 3166-1 alpha-2; its name is printed in the document's language below the address.
+    """
 
     name: str
     address: tuple[str, ...] = ()
     tax_ids: tuple[str, ...] = ()
     email: str = ""
     phone: str = ""
+    country: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentView:
+    """Where to pay to. `{number}` in `text` is the document's number."""
+
+    account_holder: str = ""
+    bank_name: str = ""
+    iban: str = ""
+    bic: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +52,8 @@ class LineView:
     One line of the table.
 
     `unit_amount` is in minor units per unit and may have many decimals; without one the column stays empty. `detail`
-    is printed smaller below the description, after the line's period, and `parts` each on a line below that.
+    is printed smaller below the description, after the line's period, and `parts` each on a line below that. `amount`
+    is before `discount`, which is named below.
     """
 
     description: str
@@ -46,6 +64,7 @@ class LineView:
     period: Period | None = None
     detail: str = ""
     parts: tuple[PricedTier, ...] = ()
+    discount: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +89,7 @@ class CreditView:
 @dataclass(frozen=True, slots=True)
 class InvoiceView:
     """
-    An invoice as it is printed.
+    An invoice or a credit note as it is printed. Amounts of a credit note are what it gives back, above zero.
 
     `number` None is a draft (marked so, without a number); status `void` is marked too. `finalized_at` is the date
     inside the file, so that the same document gives the same bytes. Totals are printed as given, not recomputed.
@@ -106,6 +125,19 @@ class InvoiceView:
     test_mode: bool = False
     extra_details: tuple[tuple[str, str], ...] = field(default=())
     """More label and value pairs for the block of dates."""
+    kind: DocumentKind = "invoice"
+    locale: str = "en"
+    """The words, numbers and dates it is written in, see `documents.words.choose_locale`."""
+    logo: bytes = b""
+    """PNG or SVG, as `documents.logos.check_logo` accepts it."""
+    payment: PaymentView | None = None
+    reverse_charge: bool = False
+    corrects: str = ""
+    """The number of the invoice that a credit note is for."""
+    reason: str = ""
+    """Why a credit note was made, in words."""
+    replaces: str = ""
+    """The number of the void invoice that this one was issued anew for."""
 
     @property
     def is_draft(self) -> bool:

@@ -10,15 +10,41 @@ from typing import Any
 
 from billing_site.kernel.money import EXACT
 from catalog.pricing.breakdown import PricedTier
-from invoicing.documents import CreditView, InvoiceView, LineView, PartyView, TaxLineView
-from invoicing.models import Invoice, InvoiceCredit, InvoiceDocument, InvoiceLine, InvoiceStatus, InvoiceTax, LineType
+from invoicing.documents import CreditView, InvoiceView, LineView, PartyView, PaymentView, TaxLineView
+from invoicing.documents.words import Words, choose_locale, load_words, marked
+from invoicing.models import (
+    CreditSource,
+    Invoice,
+    InvoiceCredit,
+    InvoiceDocument,
+    InvoiceLine,
+    InvoiceStatus,
+    InvoiceTax,
+    LineType,
+    SellerLogo,
+)
+
+# What the engine writes behind the names of a plan and a meter, and stored money behind what it paid.
+_ENGINE_WORDS = frozenset({marked("minimum"), marked("unused time"), marked("remaining time")})
+# The names of rates of zero, and why they are; those of other rates are the catalog's.
+_ZERO_RATES = frozenset(
+    {
+        marked("Reverse charge"),
+        marked("Tax exempt"),
+        marked("Reverse charge: the recipient accounts for the tax."),
+        marked("The customer is exempt from tax."),
+    }
+)
+_SOURCES = frozenset({marked("Invoice credit"), marked("Prepaid balance")})
 
 
 def build_invoice_view(
     invoice: Invoice,
-    lines: list[InvoiceLine],
+    lines: Sequence[InvoiceLine],
     credits: Sequence[InvoiceCredit] = (),
     taxes: Sequence[InvoiceTax] = (),
+    *,
+    logo: bytes = b"",
 ) -> InvoiceView:
     """
     Return what the document of `invoice` shows: the snapshots taken when it was drafted, never today's addresses.
@@ -26,10 +52,13 @@ def build_invoice_view(
     An issued invoice is shown as it was issued, so that its bytes do not depend on when they are made.
     """
     is_draft = invoice.number is None
+    account, seller = invoice.account_snapshot, invoice.seller_snapshot
+    locale = choose_locale(str(account.get("language") or ""), str(seller.get("language") or ""))
+    words = load_words(locale)
     status = "draft" if is_draft else "paid" if invoice.amount_due == 0 else "open"
     return InvoiceView(
-        seller=_build_party(invoice.seller_snapshot),
-        buyer=_build_party(invoice.account_snapshot),
+        seller=_build_party(seller, words),
+        buyer=_build_party(account, words),
         number=None if is_draft else invoice.number_text,
         status=status,  # type: ignore[arg-type]
         currency=invoice.currency,
@@ -37,33 +66,24 @@ def build_invoice_view(
         subtotal=invoice.subtotal,
         total=invoice.total,
         amount_due=invoice.amount_due,
-        lines=tuple(shown for line in lines for shown in _build_lines(line)),
+        lines=tuple(shown for line in lines for shown in _build_lines(line, words)),
         issue_date=invoice.issue_date,
         due_date=invoice.due_date,
         finalized_at=invoice.finalized_at,
         period=invoice.period,
         discount=invoice.discount,
         discount_name=invoice.discount_name,
-        tax_lines=tuple(_build_tax(tax) for tax in taxes),
-        notes=tuple(_list_tax_notes(taxes)),
         credit_applied=invoice.credit_applied,
-        credits=tuple(CreditView(credit.description, credit.amount) for credit in credits),
-        reference=str(invoice.account_snapshot.get("id", "")),
-        footer=str(invoice.seller_snapshot.get("footer", "")),
+        credits=tuple(CreditView(_name_source(credit, words), credit.amount) for credit in credits),
+        reference=str(account.get("id", "")),
+        footer=str(seller.get("footer", "")),
         test_mode=not invoice.livemode,
+        locale=locale,
+        tax_lines=tuple(_build_tax(tax, words) for tax in taxes),
+        notes=tuple(_list_tax_notes(taxes, words)),
+        logo=logo,
+        payment=_build_payment(seller),
     )
-
-
-def _build_tax(tax: InvoiceTax) -> TaxLineView:
-    place = f" ({tax.jurisdiction})" if tax.jurisdiction else ""
-    return TaxLineView(f"{tax.name}{place}", EXACT.multiply(tax.rate, Decimal(100)), tax.base, tax.amount)
-
-
-def _list_tax_notes(taxes: Sequence[InvoiceTax]) -> Iterator[str]:
-    """Yield why tax is zero, and that amounts are without tax where prices were agreed with it."""
-    yield from dict.fromkeys(tax.note for tax in taxes if tax.note)
-    if any(tax.inclusive for tax in taxes):
-        yield "Unit prices include tax; amounts are without it."
 
 
 def get_stored_document(invoice_id: uuid.UUID) -> bytes | None:
@@ -72,48 +92,127 @@ def get_stored_document(invoice_id: uuid.UUID) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def _build_party(snapshot: Mapping[str, Any]) -> PartyView:
+def load_invoice_view(invoice: Invoice) -> InvoiceView:
+    """Return what the document of an invoice shows, with all of its lines. Six queries at most."""
+    lines = list(invoice.lines.order_by("position").prefetch_related("splits"))
+    credits = list(InvoiceCredit.objects.filter(invoice=invoice, payment=0).order_by("position"))
+    taxes = list(InvoiceTax.objects.filter(invoice=invoice).order_by("position"))
+    return build_invoice_view(invoice, lines, credits, taxes=taxes, logo=load_logos([invoice]).get(invoice.id, b""))
+
+
+def _build_tax(tax: InvoiceTax, words: Words) -> TaxLineView:
+    """Show the tax of one rate; lines and base are without it, whether the rate is included in prices or not."""
+    place = f" ({tax.jurisdiction})" if tax.jurisdiction else ""
+    percent = EXACT.multiply(tax.rate, Decimal(100))
+    return TaxLineView(f"{_translate_zero(tax.name, words)}{place}", percent, base=tax.base, amount=tax.amount)
+
+
+def _list_tax_notes(taxes: Sequence[InvoiceTax], words: Words) -> Iterator[str]:
+    """Yield why tax is zero, and that amounts are without tax where prices were agreed with it."""
+    yield from dict.fromkeys(_translate_zero(tax.note, words) for tax in taxes if tax.note)
+    if any(tax.inclusive for tax in taxes):
+        yield words("Unit prices include tax; amounts are without it.")
+
+
+def _translate_zero(text: str, words: Words) -> str:
+    return words(text) if text in _ZERO_RATES else text
+
+
+def load_logos(invoices: Sequence[Invoice]) -> dict[uuid.UUID, bytes]:
+    """Return the pictures on the documents of invoices, by invoice. One query, none where no seller had one."""
+    wanted = {
+        invoice.id: str(invoice.seller_snapshot["logo"]) for invoice in invoices if "logo" in invoice.seller_snapshot
+    }
+    if not wanted:
+        return {}
+    rows = SellerLogo.objects.filter(id__in=set(wanted.values())).values_list("id", "content")
+    found = {str(key): bytes(content) for key, content in rows}
+    return {invoice_id: found[key] for invoice_id, key in wanted.items() if key in found}
+
+
+def _build_payment(snapshot: Mapping[str, Any]) -> PaymentView | None:
+    get = {key: str(value or "") for key, value in snapshot.items()}.get
+    view = PaymentView(
+        account_holder=get("account_holder", "") or "",
+        bank_name=get("bank_name", "") or "",
+        iban=get("iban", "") or "",
+        bic=get("bic", "") or "",
+        text=get("payment_text", "") or "",
+    )
+    return view if view.iban or view.text else None
+
+
+def _build_party(snapshot: Mapping[str, Any], words: Words) -> PartyView:
     get = {key: str(value or "") for key, value in snapshot.items()}.get
     place = " ".join(filter(None, (get("postal_code"), get("city"), get("state"))))
     company, name = get("company", ""), get("name", "") or ""
-    lines = [name if company and company != name else "", get("line1"), get("line2"), place, get("country")]
+    lines = [name if company and company != name else "", get("line1"), get("line2"), place]
     return PartyView(
         name=company or name,
         address=tuple(line for line in lines if line),
-        tax_ids=tuple(filter(None, (get("tax_id"),))),
+        tax_ids=tuple(_list_tax_ids(snapshot, words)),
         email=get("email") or "",
+        country=get("country") or "",
     )
 
 
-def _build_lines(line: InvoiceLine) -> Iterator[LineView]:
+def _list_tax_ids(snapshot: Mapping[str, Any], words: Words) -> Iterator[str]:
+    """Yield the numbers with what they are; one that begins with letters is a VAT number."""
+    if number := str(snapshot.get("tax_id") or ""):
+        yield (
+            words("VAT ID {number}", number=number) if number[:2].isalpha() else words("Tax ID {number}", number=number)
+        )
+    for row in snapshot.get("other_tax_ids") or ():
+        yield " ".join(filter(None, (row["label"], row["value"])))
+
+
+def _name_source(credit: InvoiceCredit, words: Words) -> str:
+    is_ours = credit.source != CreditSource.GRANT and credit.description in _SOURCES
+    return words(credit.description) if is_ours else credit.description
+
+
+def _describe(line: InvoiceLine, words: Words) -> str:
+    """Return the description of a line: names as the catalog has them, the engine's own words in the language."""
+    charge = line.trace.get("charge", {})
+    plan = charge.get("plan_name", "")
+    for name in (f"{plan} · {charge.get('meter_name', '')}", plan):
+        rest = line.description.removeprefix(f"{name} · ")
+        if rest != line.description and rest in _ENGINE_WORDS:
+            return f"{name} · {words(rest)}"
+    return line.description
+
+
+def _build_lines(line: InvoiceLine, words: Words) -> Iterator[LineView]:
     """Show a line, or its part of each cost center; the tiers of the price stand below the first, for all of them."""
-    shown = _build_line(line)
+    shown = _build_line(line, words)
     parts = list(line.splits.all())
     for number, part in enumerate(parts):
         yield replace(
             shown,
-            description=f"{line.description} · {part}",
+            description=f"{shown.description} · {part}",
             detail=part.code,
             quantity=part.quantity,
             amount=part.amount,
             parts=() if number else shown.parts,
+            discount=0 if number else shown.discount,
         )
     if not parts:
         yield shown
 
 
-def _build_line(line: InvoiceLine) -> LineView:
+def _build_line(line: InvoiceLine, words: Words) -> LineView:
     charge = line.trace.get("charge", {})
     unit = charge.get("price", {}).get("unit") if line.type == LineType.USAGE else ""
     parts = tuple(PricedTier.from_dict(tier) for tier in line.trace.get("tiers", ()))
     return LineView(
-        description=line.description,
+        description=_describe(line, words),
         amount=line.amount,
         quantity=line.quantity,
         unit=unit or "",
         unit_amount=None if parts else line.unit_amount,
         period=line.period,
         parts=parts,
+        discount=line.discount,
     )
 
 

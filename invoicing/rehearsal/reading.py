@@ -27,7 +27,7 @@ from invoicing.rehearsal.story import Action, Step, Story, StoryAccount
 
 _PROFILE: Final = (
     *("name", "currency", "timezone", "email", "phone", "company", "line1", "line2", "city", "state", "postal_code"),
-    *("country", "tax_id", "tier", "collection_method"),
+    *("country", "tax_id", "tier", "collection_method", "language"),
 )
 _STEP_KEYS: Final = ("at", "advance_to", "expect")
 _ID_LENGTH: Final = 100

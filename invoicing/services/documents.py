@@ -17,7 +17,13 @@ from django.db.models.functions import Now
 
 from invoicing.documents import render_invoice_pdf
 from invoicing.models import DocumentKind, Invoice, InvoiceCredit, InvoiceDocument, InvoiceLine, InvoiceTax
-from invoicing.queries.documents import build_invoice_view, get_stored_document, list_missing_documents
+from invoicing.queries.documents import (
+    build_invoice_view,
+    get_stored_document,
+    list_missing_documents,
+    load_invoice_view,
+    load_logos,
+)
 
 __all__ = ["get_invoice_pdf", "list_missing_documents", "store_documents"]
 
@@ -25,9 +31,7 @@ __all__ = ["get_invoice_pdf", "list_missing_documents", "store_documents"]
 def get_invoice_pdf(invoice: Invoice) -> bytes:
     """Return the PDF: the stored bytes of an issued invoice, made now if missing; a fresh one of a draft."""
     if invoice.number is None:
-        lines = list(invoice.lines.order_by("position").prefetch_related("splits"))
-        taxes = list(invoice.taxes.order_by("position"))
-        return render_invoice_pdf(build_invoice_view(invoice, lines, taxes=taxes))
+        return render_invoice_pdf(load_invoice_view(invoice))
     stored = get_stored_document(invoice.id)
     if stored is None:
         store_documents([invoice.id])
@@ -49,8 +53,15 @@ def store_documents(invoice_ids: Sequence[uuid.UUID]) -> int:
     taxes: dict[uuid.UUID, list[InvoiceTax]] = defaultdict(list)
     for tax in InvoiceTax.objects.filter(invoice__in=invoices).order_by("position"):
         taxes[tax.invoice_id].append(tax)
+    logos = load_logos(invoices)
     for invoice in invoices:
-        view = build_invoice_view(invoice, lines[invoice.id], credits[invoice.id], taxes[invoice.id])
+        view = build_invoice_view(
+            invoice,
+            lines[invoice.id],
+            credits[invoice.id],
+            taxes=taxes[invoice.id],
+            logo=logos.get(invoice.id, b""),
+        )
         _store(invoice, render_invoice_pdf(view))
     return len(invoices)
 

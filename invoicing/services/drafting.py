@@ -184,5 +184,6 @@ def build_taxes(draft: Draft, invoice: Invoice) -> Iterator[InvoiceTax]:
 
 def snapshot_account(account: Account) -> dict[str, Any]:
     """Return what an invoice keeps of the account it is addressed to."""
-    columns = ("name", "company", "email", "line1", "line2", "city", "state", "postal_code", "country", "tax_id")
+    address = ("line1", "line2", "city", "state", "postal_code", "country")
+    columns = ("name", "company", "email", *address, "tax_id", "language")
     return {"id": account.public_id} | {column: getattr(account, column) for column in columns}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -17,9 +19,11 @@ from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.platform.services import events
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, ReviewStatus
 from invoicing.services.crediting import give_back_credits, sum_later_credits
+from invoicing.services.drafting import snapshot_account
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
 from invoicing.services.revenue import invoice_key, take_back_revenue
 from invoicing.services.review_holds import close_review
+from invoicing.services.sellers import snapshot_seller
 
 
 def lock_invoice(invoice_id: uuid.UUID) -> Invoice:
@@ -61,6 +65,7 @@ def finalize_invoice(
     """
     Number a draft, let stored money pay, fix its amounts, post it and make it payable; due 0 is paid at once.
 
+    It says of seller and account what they are now, not when it was drafted; the e-mail address is the draft's.
     :raises InvalidState: if it is not a draft, or a person has to release it from review first.
     """
     lock_parties(invoice_id)
@@ -69,8 +74,24 @@ def finalize_invoice(
         raise InvalidState("Only a draft can be finalized.", current_status=invoice.status)
     if invoice.in_review:
         raise InvalidState("The draft is under review; release it there.", current_status=invoice.status)
+    _take_snapshots(invoice)
     money = lock_stored_money(account_ids=[invoice.account_id], at=at, actor=actor)
     return issue_invoices([invoice], at=at, actor=actor, money=money, due_days=due_days, reason=reason)[0]
+
+
+def _take_snapshots(invoice: Invoice) -> None:
+    """Take seller and account as they are; one that moved since stays where the draft's tax was computed for."""
+    seller, account = snapshot_seller(invoice.seller), snapshot_account(invoice.account)
+    if _is_same_place(seller, invoice.seller_snapshot):
+        invoice.seller_snapshot = seller
+    if _is_same_place(account, invoice.account_snapshot):
+        address = invoice.account_snapshot.get("email")
+        invoice.account_snapshot = account | ({"email": address} if address else {})
+    invoice.save(update_fields=["seller_snapshot", "account_snapshot", "updated_at"])
+
+
+def _is_same_place(now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
+    return all(str(now.get(key) or "") == str(then.get(key) or "") for key in ("country", "state", "tax_id"))
 
 
 @transaction.atomic
