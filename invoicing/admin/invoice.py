@@ -29,9 +29,9 @@ from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
 from invoicing.admin.explanations import explain_lines
 from invoicing.calculation.explain_taxes import percent as show_percent
-from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, InvoiceTax
 from invoicing.documents.logos import embed_logo
 from invoicing.documents.sheet import compose_sheet
+from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, InvoiceTax
 from invoicing.queries.documents import load_invoice_view
 from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_balance, preview_balance_payment
 from invoicing.services.documents import get_invoice_pdf
