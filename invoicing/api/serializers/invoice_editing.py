@@ -89,7 +89,7 @@ class PayInput(StrictSerializer):
     )
 
 
-class CollectionSerializer(serializers.Serializer[Collection]):
+class PaidCollectionSerializer(serializers.Serializer[Collection]):
     """What an attempt to collect took, by source; minor units of the invoice's currency."""
 
     success = serializers.BooleanField(help_text="Nothing remains.")
@@ -105,7 +105,7 @@ class PaidInvoiceSerializer(serializers.Serializer[dict[str, Any]]):
     """An invoice after an attempt to collect it."""
 
     invoice = InvoiceSerializer()
-    collection = CollectionSerializer()
+    collection = PaidCollectionSerializer()
 
 
 def read_line(values: dict[str, Any]) -> NewLine:
