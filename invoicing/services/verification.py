@@ -66,6 +66,11 @@ def verify_invoice(invoice: Invoice, *, check_usage: bool = False) -> Verificati
     return Verification(invoice, differences, late)
 
 
+def compare_draft(invoice: Invoice, lines: list[InvoiceLine], draft: Draft) -> list[Difference]:
+    """Return every value in which an issued invoice is not what `draft` says; its lines come with their splits."""
+    return [*_compare_document(invoice, draft), *_compare_lines(lines, draft)]
+
+
 def _compare_document(invoice: Invoice, draft: Draft) -> Iterator[Difference]:
     pairs = {
         "currency": (invoice.currency, draft.facts.currency),
