@@ -319,13 +319,8 @@ BILLING_COMPANY = {
     "email": env.str("BILLING_COMPANY_EMAIL", default=""),
     "tax_id": env.str("BILLING_COMPANY_TAX_ID", default=""),
 }
-# Countries among which a business with a valid tax number accounts for the tax itself; the European Union's.
-BILLING_TAX_UNION = frozenset(
-    env.list(
-        "BILLING_TAX_UNION",
-        default="AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split(),
-    )
-)
+# Countries among which a business with a valid tax number accounts for the tax itself; empty: the European Union's.
+BILLING_TAX_UNION = frozenset(env.list("BILLING_TAX_UNION", default=[]))
 
 # ---- messages out ---------------------------------------------------------------------------------------------------
 # smtp+tls://user:password@host:587. Without one, mail is printed in development and waits for one elsewhere.

@@ -13,7 +13,7 @@ from stdnum.eu import vat
 from stdnum.exceptions import ValidationError
 
 # Countries whose VAT numbers begin with their own code, and what the code is where it differs.
-_UNION: Final = frozenset(
+UNION: Final = frozenset(
     {
         *("AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT"),
         *("LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"),
@@ -63,7 +63,7 @@ def clean_tax_id(tax_id: str, *, country: str) -> str:
     `country` is ISO 3166-1 alpha-2 in upper case. Numbers of a country without known rules, or of none, are kept.
     :raises TaxIdRefused: when it has neither form nor check digits of a number of that country.
     """
-    if not tax_id or (country not in _UNION and country not in _NATIONAL):
+    if not tax_id or (country not in UNION and country not in _NATIONAL):
         return tax_id
     for prefix in _list_prefixes(country):
         found = _find_union_number(tax_id, prefix)
@@ -72,19 +72,24 @@ def clean_tax_id(tax_id: str, *, country: str) -> str:
     if any(_is_national(tax_id, country, kind) for kind in _NATIONAL.get(country, ())):
         return tax_id
     wanted = " or ".join(_list_prefixes(country)[:1] or ("a national number",))
-    shape = f"a VAT number that begins with {wanted}" if country in _UNION else "a number of this country"
+    shape = f"a VAT number that begins with {wanted}" if country in UNION else "a number of this country"
     raise TaxIdRefused(f"{tax_id[:50]!r} is no tax number of {country}: expected {shape}, with right check digits.")
 
 
-def is_union_number(tax_id: str, *, country: str) -> bool:
-    """Tell whether it is a VAT number that a country of the European Union gives, with the right check digits."""
-    if not tax_id or country not in _UNION:
-        return False
+def is_business_number(tax_id: str, *, country: str) -> bool:
+    """
+    Tell whether a stored number shows that its holder is a business that accounts for tax itself.
+
+    In the European Union that is a VAT number with the right check digits, not any national number; elsewhere the
+    number that was accepted.
+    """
+    if not tax_id or country not in UNION:
+        return bool(tax_id)
     return any(_find_union_number(tax_id, prefix) is not None for prefix in _list_prefixes(country))
 
 
 def _list_prefixes(country: str) -> tuple[str, ...]:
-    return _PREFIXES.get(country, (country,) if country in _UNION else ())
+    return _PREFIXES.get(country, (country,) if country in UNION else ())
 
 
 def _find_union_number(tax_id: str, prefix: str) -> str | None:

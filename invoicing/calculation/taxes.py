@@ -129,18 +129,18 @@ class TaxFacts:
 
 
 def decide_treatment(
-    *, country: str, seller_country: str, has_union_number: bool, is_exempt: bool, union: frozenset[str]
+    *, country: str, seller_country: str, has_business_number: bool, is_exempt: bool, union: frozenset[str]
 ) -> TaxTreatment:
     """
     Return how an account is taxed: an exempt one not at all, a business in another country of the union by itself.
 
-    Countries are ISO alpha-2 in upper case; `has_union_number` tells that its tax number is a valid one of the union.
+    Countries are ISO alpha-2 in upper case; `has_business_number` tells that its tax number shows a business.
     Source: contract chapter Tax.
     """
     if is_exempt:
         return "exempt"
     abroad = country != seller_country and country in union and seller_country in union
-    return "reverse_charge" if abroad and has_union_number else "taxed"
+    return "reverse_charge" if abroad and has_business_number else "taxed"
 
 
 def make_zero_rate(treatment: TaxTreatment, jurisdiction: str) -> TaxRateFacts:

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 from django.conf import settings
 
 from accounts.models import Account
-from accounts.services.tax_ids import is_union_number
+from accounts.services.tax_ids import UNION, is_business_number
 from billing_site.kernel.periods import Period, local_date
 from catalog.models import TaxRate
 from catalog.queries.tax_rates import TaxRateBook, load_tax_rates, normalise_place
@@ -81,13 +81,13 @@ class Taxes:
     def _decide(self, account: Account, seller: Seller, place: TaxPlace) -> TaxTreatment:
         number = (account.tax_id, account.country)
         if number not in self._numbers:
-            self._numbers[number] = is_union_number(account.tax_id, country=account.country)
+            self._numbers[number] = is_business_number(account.tax_id, country=account.country)
         return decide_treatment(
             country=place.country,
             seller_country=seller.country,
-            has_union_number=self._numbers[number] and account.country == place.country,
+            has_business_number=self._numbers[number] and account.country == place.country,
             is_exempt=account.tax_exempt,
-            union=settings.BILLING_TAX_UNION,
+            union=settings.BILLING_TAX_UNION or UNION,
         )
 
     def _find_spans(self, org_id: str, place: TaxPlace, days: tuple[date, ...]) -> tuple[TaxSpan, ...]:

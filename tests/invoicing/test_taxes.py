@@ -111,6 +111,14 @@ class TestReasonsForNone:
         Seller.objects.update(country="FR")
         assert bill(world.open_account("firm", country="DE", tax_id="18181508155")).tax == 190  # a Steuernummer
 
+    def test_the_union_can_be_another_one(self, settings: Any) -> None:
+        settings.BILLING_TAX_UNION = frozenset({"AE", "SA"})
+        add_rate(country="SA")
+        bill(world.open_account("first"))
+        Seller.objects.update(country="AE")
+        assert bill(world.open_account("firm", country="SA", tax_id="300000000000003")).tax == 0
+        assert bill(world.open_account("person", country="SA")).tax == 190
+
     def test_an_exempt_account_pays_none(self) -> None:
         add_rate()
         invoice = bill(world.open_account(country="DE", tax_exempt=True))

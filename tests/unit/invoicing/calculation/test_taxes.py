@@ -141,7 +141,7 @@ class TestDays:
 class TestTreatment:
     def decide(self, country: str = "DE", seller: str = "FR", *, number: bool = True, exempt: bool = False) -> str:
         return decide_treatment(
-            country=country, seller_country=seller, has_union_number=number, is_exempt=exempt, union=UNION
+            country=country, seller_country=seller, has_business_number=number, is_exempt=exempt, union=UNION
         )
 
     def test_reverse_charge_is_for_businesses_in_another_country_of_the_union(self) -> None:
