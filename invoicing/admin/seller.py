@@ -18,6 +18,7 @@ from billing_site.backoffice.admin import BackOfficeAdmin
 from billing_site.backoffice.display import NOTHING
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
+from invoicing.admin.journal import JournalPage
 from invoicing.documents.logos import MAX_BYTES, embed_logo
 from invoicing.models import Seller
 from invoicing.services.seller_logos import change_logo
@@ -68,7 +69,7 @@ class LogoForm(ReasonForm):
 
 
 @admin.register(Seller)
-class SellerAdmin(BackOfficeAdmin):
+class SellerAdmin(JournalPage, BackOfficeAdmin):
     """Legal entities of an organization; later invoices carry what is written here then."""
 
     form = SellerForm
@@ -96,6 +97,7 @@ class SellerAdmin(BackOfficeAdmin):
                 )
             },
         ),
+        ("Accounting", {"fields": ("ledger_codes",)}),
         ("How to pay", {"fields": (("account_holder", "bank_name"), ("iban", "bic"), "payment_text")}),
         (
             "Policies",

@@ -136,6 +136,12 @@ class Seller(Identified, Timestamped):
         help_text="Who releases an invoice that was held asks, another person approves.",
     )
     footer = models.TextField(blank=True)
+    ledger_codes = models.JSONField(
+        default=dict,
+        blank=True,
+        verbose_name="Chart of accounts",
+        help_text='Codes in the journal, by kind of ledger account: {"revenue": "4400", "receivable": "1200"}.',
+    )
 
     class Meta:
         db_table = "sellers"

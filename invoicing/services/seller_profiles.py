@@ -14,6 +14,7 @@ from typing import Any, Final
 from stdnum import bic, iban
 from stdnum.exceptions import ValidationError
 
+from accounts.models import LedgerKind
 from billing_site.kernel.countries import is_country
 from billing_site.kernel.errors import FieldError, ValidationFailed
 from billing_site.kernel.languages import LanguageUnknown, clean_language
@@ -55,7 +56,7 @@ _CHOICES: Final = (
 _PREFIXES: Final = ("invoice_prefix", "credit_note_prefix")
 _SWITCHES: Final = ("payment_gated", "voiding_allowed", "mails_invoices", "review_negative", "review_approval")
 _REVIEW: Final = ("review_factor", "review_amounts")
-EDITABLE: Final = frozenset({*PRINTED, *_CHOICES, *_PREFIXES, *_SWITCHES, *_REVIEW, "due_days"})
+EDITABLE: Final = frozenset({*PRINTED, *_CHOICES, *_PREFIXES, *_SWITCHES, *_REVIEW, "due_days", "ledger_codes"})
 
 # A series of a year is `INV-2026`: a prefix that ends like one could meet it.
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9/-]{0,14}")
@@ -116,6 +117,18 @@ def _check_name(value: object) -> str:
     if not name:
         raise _Refused("required", "This cannot be empty.")
     return name
+
+
+def _check_ledger_codes(value: object) -> dict[str, str]:
+    """Return codes by kind of ledger account: 1 to 40 characters each."""
+    if not isinstance(value, Mapping):
+        raise _Refused("invalid", "Codes are an object of kind and code.")
+    for kind, code in value.items():
+        if kind not in LedgerKind.values:
+            raise _Refused("choice_unknown", f"{kind!r:.60} is not one of: {', '.join(LedgerKind.values)}.")
+        if not isinstance(code, str) or not 0 < len(code.strip()) <= 40 or "\x00" in code:
+            raise _Refused("invalid", f"The code of {kind} has 1 to 40 characters.")
+    return {kind: code.strip() for kind, code in value.items()}
 
 
 def _check_choice(name: str, value: object) -> str:
@@ -213,5 +226,6 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "due_days": _check_due_days,
     "review_factor": _check_factor,
     "review_amounts": _check_amounts,
+    "ledger_codes": _check_ledger_codes,
     **dict.fromkeys(_SWITCHES, bool),
 }

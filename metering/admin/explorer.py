@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -21,6 +20,7 @@ from accounts.queries.cost_centers import CostCenterNode, load_tree
 from billing_site.backoffice.display import format_period
 from billing_site.backoffice.page_links import PageLink, register_page_link
 from billing_site.kernel import clock
+from billing_site.kernel.csv_text import keep_as_text, write_lines
 from catalog.models import Meter
 from metering.admin.explorer_charts import build_charts, build_rows, is_divided
 from metering.admin.explorer_choice import (
@@ -50,8 +50,6 @@ _TITLES: Final = (
     ("month", "This month"),
 )
 _INDENT: Final = "\N{NO-BREAK SPACE}" * 3
-# A cell that begins with one of these would be run as a formula.
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +60,6 @@ class Option:
     title: str
     is_chosen: bool
     url: str = ""
-
-
-class _Echo:
-    """A file that hands back what is written to it."""
-
-    def write(self, value: str) -> str:
-        return value
 
 
 def explorer_url(account: Account | None = None, **choice: str) -> str:
@@ -139,8 +130,7 @@ def download_series(request: HttpRequest) -> HttpResponseBase:
         at=at,
     )
     lines = _list_lines(stream_usage(account=account, view=choice.view), choice.view, centers, account)
-    writer = csv.writer(_Echo())
-    response = StreamingHttpResponse((writer.writerow(line) for line in lines), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(write_lines(lines), content_type="text/csv; charset=utf-8")
     days = f"{choice.view.period.start.astimezone(account.zone):%Y%m%d}"
     name = f"usage-{slugify(account.external_id or account.public_id)}-{days}-{choice.stretch.name}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -163,16 +153,12 @@ def _list_lines(
         yield [
             point.start.astimezone(account.zone).isoformat(),
             f"{point.start.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            _keep_as_text(meter.event_name),
-            _keep_as_text(meter.unit),
-            *([_keep_as_text(value)] if part else []),
+            keep_as_text(meter.event_name),
+            keep_as_text(meter.unit),
+            *([keep_as_text(value)] if part else []),
             f"{point.quantity.normalize():f}",
             str(point.event_count),
         ]
-
-
-def _keep_as_text(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULAS) else value
 
 
 def _require_permission(request: HttpRequest) -> None:
