@@ -20,6 +20,7 @@ from accounts.api.views.credit_grants import (
     SubscriptionCreditView,
 )
 from accounts.api.views.events import EventViewSet
+from accounts.api.views.exports import AccountExportView
 from accounts.api.views.invoice_credit import AdjustmentView, BalanceTransactionViewSet, CustomerBalanceView
 from accounts.api.views.ledger import (
     BalanceAllView,
@@ -43,6 +44,7 @@ from accounts.api.views.subscriptions import SubscriptionViewSet
 from accounts.api.views.tiers import TierView
 
 urlpatterns = [
+    path("api/v1/billing/tenants/<path:account_id>/export", AccountExportView.as_view()),
     path("api/v1/billing/accounts", AccountViewSet.as_view({"get": "list", "post": "create"})),
     path(
         "api/v1/billing/accounts/<path:account_id>/members",
