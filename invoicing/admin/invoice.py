@@ -28,6 +28,7 @@ from billing_site.backoffice.display import (
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
 from invoicing.admin.explanations import explain_lines
+from invoicing.admin.reports import REPORTS_PAGE, ReportPages
 from invoicing.calculation.explain_taxes import percent as show_percent
 from invoicing.documents.logos import embed_logo
 from invoicing.documents.sheet import compose_sheet
@@ -114,10 +115,11 @@ class CreditInline(ReadOnlyInline):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(BackOfficeAdmin):
+class InvoiceAdmin(ReportPages, BackOfficeAdmin):
     """Issued documents never change; what may happen to one is an action with a reason."""
 
     financial = True
+    nav_pages = (REPORTS_PAGE,)
     nav_order = 10
     empty_title = "No invoice yet"
     empty_text = "Publish a catalog, start a subscription and run the billing cycle: invoices appear here."

@@ -10,6 +10,7 @@ from invoicing.api.views.invoice_editing import InvoiceEditingViewSet
 from invoicing.api.views.invoices import InvoiceViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
 from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
+from invoicing.api.views.reports import ReportView
 
 BILLING = "api/v1/billing"
 INTERNAL = "api/internal/billing"
@@ -42,6 +43,7 @@ urlpatterns = [
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
     path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),
     path(f"{INTERNAL}/catalog/impact", CatalogImpactView.as_view()),
+    path(f"{INTERNAL}/reports/<str:report>", ReportView.as_view()),
     path(f"{INTERNAL}/plan-moves", PlanMoveViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{INTERNAL}/plan-moves/preview", PlanMoveViewSet.as_view({"post": "preview"})),
     path(f"{INTERNAL}/plan-moves/<str:move_id>", PlanMoveViewSet.as_view({"get": "retrieve"})),

@@ -21,6 +21,7 @@ from metering.stores.finding import (
 )
 from metering.stores.gauges import read_last_values
 from metering.stores.groups import GroupRequest, QuantityGroup, StreamedEvent, stream_events, sum_groups
+from metering.stores.months import MonthTotal, sum_months
 from metering.stores.quantities import (
     Bucket,
     BucketQuantity,
@@ -58,6 +59,7 @@ __all__ = [
     "EventStepRequest",
     "GroupRequest",
     "MeterTotal",
+    "MonthTotal",
     "Quantity",
     "QuantityGroup",
     "QuantityRequest",
@@ -95,6 +97,7 @@ __all__ = [
     "sum_charged",
     "sum_charged_days",
     "sum_groups",
+    "sum_months",
     "sum_over_accounts",
     "sum_quantities",
     "sum_series",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import LedgerAccount, LedgerEntry
 from accounts.queries.proof import prove_ledger
 from billing_site.kernel.ids import new_uuid
+from catalog.services.tax_rates import create_tax_rate
 from invoicing.models import Invoice, RevenueRelease, RevenueSchedule
 from invoicing.queries.previews import preview_subscriptions
 from invoicing.services.billing import bill_subscriptions
@@ -77,6 +79,16 @@ class TestIssuing:
         # 1000 = 31 × 32 + 8: the first eight days bring 33, two more 32.
         assert schedule.at_issue == 8 * 33 + 2 * 32
         assert balances() == {"revenue": 328, "deferred_revenue": 1000 + 672}
+
+    def test_defers_no_tax(self) -> None:
+        terms: dict[str, Any] = {"at": world.OCTOBER, "actor": TESTER, "name": "VAT", "org_id": "default"}
+        create_tax_rate(rate=Decimal("0.19"), country="DE", **terms)
+        create_tax_rate(rate=Decimal("0.25"), country="DK", inclusive=True, **terms)
+        for country in ("DE", "DK"):
+            world.subscribe(world.open_account(country.lower(), country=country), "pro")
+        # 10.00 on top of which tax comes, and 10.00 with 2.00 of tax in it.
+        assert sorted(each.amount for each in RevenueSchedule.objects.all()) == [800, 1000]
+        assert balances() == {"revenue": 0, "deferred_revenue": 1800}
 
     def test_counts_the_days_of_the_account(self) -> None:
         account = world.open_account(timezone="Pacific/Auckland")
