@@ -57,8 +57,8 @@ def build_invoice_view(
     words = load_words(locale)
     status = "draft" if is_draft else "paid" if invoice.amount_due == 0 else "open"
     return InvoiceView(
-        seller=_build_party(seller, words),
-        buyer=_build_party(account, words),
+        seller=build_party(seller, words),
+        buyer=build_party(account, words),
         number=None if is_draft else invoice.number_text,
         status=status,  # type: ignore[arg-type]
         currency=invoice.currency,
@@ -82,7 +82,7 @@ def build_invoice_view(
         tax_lines=tuple(_build_tax(tax, words) for tax in taxes),
         notes=tuple(_list_tax_notes(taxes, words)),
         logo=logo,
-        payment=_build_payment(seller),
+        payment=build_payment(seller),
     )
 
 
@@ -104,17 +104,17 @@ def _build_tax(tax: InvoiceTax, words: Words) -> TaxLineView:
     """Show the tax of one rate; lines and base are without it, whether the rate is included in prices or not."""
     place = f" ({tax.jurisdiction})" if tax.jurisdiction else ""
     percent = EXACT.multiply(tax.rate, Decimal(100))
-    return TaxLineView(f"{_translate_zero(tax.name, words)}{place}", percent, base=tax.base, amount=tax.amount)
+    return TaxLineView(f"{translate_zero(tax.name, words)}{place}", percent, base=tax.base, amount=tax.amount)
 
 
 def _list_tax_notes(taxes: Sequence[InvoiceTax], words: Words) -> Iterator[str]:
     """Yield why tax is zero, and that amounts are without tax where prices were agreed with it."""
-    yield from dict.fromkeys(_translate_zero(tax.note, words) for tax in taxes if tax.note)
+    yield from dict.fromkeys(translate_zero(tax.note, words) for tax in taxes if tax.note)
     if any(tax.inclusive for tax in taxes):
         yield words("Unit prices include tax; amounts are without it.")
 
 
-def _translate_zero(text: str, words: Words) -> str:
+def translate_zero(text: str, words: Words) -> str:
     return words(text) if text in _ZERO_RATES else text
 
 
@@ -130,7 +130,7 @@ def load_logos(invoices: Sequence[Invoice]) -> dict[uuid.UUID, bytes]:
     return {invoice_id: found[key] for invoice_id, key in wanted.items() if key in found}
 
 
-def _build_payment(snapshot: Mapping[str, Any]) -> PaymentView | None:
+def build_payment(snapshot: Mapping[str, Any]) -> PaymentView | None:
     get = {key: str(value or "") for key, value in snapshot.items()}.get
     view = PaymentView(
         account_holder=get("account_holder", "") or "",
@@ -142,7 +142,7 @@ def _build_payment(snapshot: Mapping[str, Any]) -> PaymentView | None:
     return view if view.iban or view.text else None
 
 
-def _build_party(snapshot: Mapping[str, Any], words: Words) -> PartyView:
+def build_party(snapshot: Mapping[str, Any], words: Words) -> PartyView:
     get = {key: str(value or "") for key, value in snapshot.items()}.get
     place = " ".join(filter(None, (get("postal_code"), get("city"), get("state"))))
     company, name = get("company", ""), get("name", "") or ""
@@ -171,7 +171,7 @@ def _name_source(credit: InvoiceCredit, words: Words) -> str:
     return words(credit.description) if is_ours else credit.description
 
 
-def _describe(line: InvoiceLine, words: Words) -> str:
+def describe_line(line: InvoiceLine, words: Words) -> str:
     """Return the description of a line: names as the catalog has them, the engine's own words in the language."""
     charge = line.trace.get("charge", {})
     plan = charge.get("plan_name", "")
@@ -205,7 +205,7 @@ def _build_line(line: InvoiceLine, words: Words) -> LineView:
     unit = charge.get("price", {}).get("unit") if line.type == LineType.USAGE else ""
     parts = tuple(PricedTier.from_dict(tier) for tier in line.trace.get("tiers", ()))
     return LineView(
-        description=_describe(line, words),
+        description=describe_line(line, words),
         amount=line.amount,
         quantity=line.quantity,
         unit=unit or "",

@@ -16,10 +16,17 @@ from accounts.models import Account
 from accounts.services.accounts import update_account
 from billing_site.kernel.errors import ValidationFailed
 from catalog.services.tax_rates import create_tax_rate
+from invoicing.calculation.credit_facts import Wish
 from invoicing.calculation.taxes import NOTES
+from invoicing.documents import render_invoice_pdf
 from invoicing.documents.words import load_words
 from invoicing.models import Invoice, Seller
+from invoicing.models.credit_note import CreditReason
+from invoicing.queries.credit_note_documents import load_credit_note_view
 from invoicing.queries.documents import build_invoice_view, load_invoice_view
+from invoicing.services.credit_note_documents import get_credit_note_pdf
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.credit_requests import CreditRequest
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.seller_logos import change_logo
@@ -139,6 +146,31 @@ class TestTax:
     @pytest.mark.parametrize("note", [note for note in NOTES.values() if note])
     def test_every_reason_has_german_words(self, note: str) -> None:
         assert load_words("de")(note) != note
+
+
+class TestCreditNote:
+    def test_says_what_it_takes_back_and_of_which_invoice(self, seller: Seller) -> None:
+        create_tax_rate(org_id="default", name="USt.", country="DE", rate=Decimal("0.19"), at=AT, actor=world.TESTER)
+        invoice = bill(language="de", country="DE")
+        note = issue_credit_note(
+            invoice_id=invoice.pk,
+            request=CreditRequest(Wish((), 595, False), cause="order_change", memo="Wie besprochen"),
+            at=world.NOVEMBER,
+            actor=world.TESTER,
+        )
+        content = get_credit_note_pdf(note)
+        texts = [text.replace("\u00a0", " ") for text in read_pdf(content).texts]
+        for shown in ("Rechnungskorrektur", "CN-0001", "INV-0001", "Grund: Bestellung geändert", "Wie besprochen"):
+            assert shown in texts
+        assert "5,95 $ USD" in texts
+        assert "USt. 19 %" in texts
+        change(seller, name="Other Inc")
+        assert get_credit_note_pdf(note) == content
+        assert render_invoice_pdf(load_credit_note_view(note)) == content
+
+    @pytest.mark.parametrize("reason", CreditReason.labels)
+    def test_every_reason_has_german_words(self, reason: str) -> None:
+        assert load_words("de")(reason) != reason
 
 
 class TestPage:

@@ -13,7 +13,10 @@ from babel.messages.pofile import read_po
 from invoicing.documents.words import CATALOGS, choose_locale, list_languages, load_words
 
 ROOT = Path(__file__).parents[4]
-SOURCES = [*sorted((ROOT / "invoicing/documents").glob("*.py")), ROOT / "invoicing/queries/documents.py"]
+SOURCES = [
+    *sorted((ROOT / "invoicing/documents").glob("*.py")),
+    *sorted((ROOT / "invoicing/queries").glob("*documents.py")),
+]
 FIELDS = re.compile(r"\{(\w+)\}")
 
 
