@@ -12,6 +12,7 @@ from accounts.models import Account, PriceOverride, SubscriptionItem
 from invoicing.api.serializers.invoice import LineItemSerializer
 from invoicing.documents.formats import Formats
 from invoicing.documents.parts import describe_parts
+from invoicing.documents.words import load_words
 from invoicing.models import Invoice, InvoiceLine
 from invoicing.queries.documents import build_invoice_view
 from invoicing.services.documents import get_invoice_pdf
@@ -274,7 +275,7 @@ class TestDocuments:
         invoice = Invoice.objects.get()
         (line,) = build_invoice_view(invoice, list(invoice.lines.all())).lines
         assert line.unit_amount is None
-        parts = list(describe_parts(line.parts, Formats(locale="en", currency="usd", timezone="UTC")))
+        parts = list(describe_parts(line.parts, Formats(locale="en", currency="usd", timezone="UTC"), load_words("en")))
         # 3,000 − 500 free = 2,500: 1,000 × 0.01 + 1,500 × 0.005 + 2.00 = 19.50
         assert parts == ["500 free", "1,000 × 0.01", "1,500 × 0.005 + 2.00"]
         assert LineItemSerializer(invoice.lines.get()).data["tiers"][1]["amount"] == "1000"

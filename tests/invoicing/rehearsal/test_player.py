@@ -165,14 +165,14 @@ class TestPlayStory:
         assert play(path, STORY).verified == 2
         from invoicing.services import drafting
 
-        build = drafting._build_line
+        build = drafting.build_line
 
-        def build_wrong(*arguments: Any) -> Any:
-            line = build(*arguments)
+        def build_wrong(*arguments: Any, **options: Any) -> Any:
+            line = build(*arguments, **options)
             line.unit_amount += Decimal("0.5")
             return line
 
-        monkeypatch.setattr(drafting, "_build_line", build_wrong)
+        monkeypatch.setattr(drafting, "build_line", build_wrong)
         played = play(path, STORY)
         assert len(played.unproven) == 3
         assert not played.holds
