@@ -17,8 +17,11 @@ from django.urls import reverse
 
 from accounts.services.deposits import deposit
 from billing_site.kernel.errors import ValidationFailed
+from invoicing.calculation.credit_facts import Wish
 from invoicing.models import Seller
 from invoicing.queries.journal import JournalTotals, stream_journal
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.credit_requests import CreditRequest
 from invoicing.services.invoices import void_invoice
 from invoicing.services.revenue import release_revenue
 from invoicing.services.sellers import update_seller
@@ -83,6 +86,15 @@ def test_keeps_to_the_month_and_the_organization(tmp_path: Path) -> None:
     december = list(stream_journal(org_id="default", month=date(2023, 12, 1)))
     assert {row.document for row in december} == {"INV-0001"}
     assert sum(row.amount for row in december) == 0
+
+
+def test_names_credit_notes_by_their_own_number() -> None:
+    (invoice,) = world.list_invoices()
+    request = CreditRequest(Wish(amount=400))
+    note = issue_credit_note(invoice_id=invoice.pk, request=request, at=NOVEMBER + timedelta(days=5), actor=TESTER)
+    rows = [row for row in stream_journal(org_id="default", month=MONTH) if row.document == note.number_text]
+    # The fee has 9.32 left to earn: all 4.00 come out of what is deferred.
+    assert sorted((row.ledger_account, row.amount) for row in rows) == [("deferred_revenue", 400), ("receivable", -400)]
 
 
 def test_refuses_what_does_not_balance(tmp_path: Path) -> None:
