@@ -28,8 +28,7 @@ from billing_site.kernel.periods import Interval, Period
 from catalog.models import BillingTiming, Meter, PlanVersion, Price
 from catalog.pricing.terms import PriceTerms
 from catalog.queries.prices import get_price_terms, list_prices_of_versions
-from invoicing.models import PendingCharge
-from invoicing.queries.pending_charges import load_waiting
+from invoicing.queries.pending_charges import Waiting, load_waiting
 from invoicing.queries.policies import get_proration_terms
 from invoicing.queries.sellers import Sellers
 from invoicing.queries.taxes import Taxes, load_taxes
@@ -104,7 +103,7 @@ class Billables:
     pending_prices: Mapping[uuid.UUID, Sequence[Price]]
     sellers: Sellers
     taxes: Taxes
-    waiting: dict[uuid.UUID, list[PendingCharge]] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=Waiting)
     discounts: Discounts = field(default_factory=lambda: Discounts({}))
     _terms: dict[uuid.UUID, PriceTerms] = field(default_factory=dict)
     _next: dict[uuid.UUID, PlanItems] = field(default_factory=dict)
@@ -136,7 +135,7 @@ class Billables:
         Returns what happens to the items, None when nothing does. To be called before the subscription is settled.
         """
         subscription = boundary.subscription
-        self.waiting.pop(subscription.id, None)
+        self.waiting.take(subscription)
         planned = PlanItems()
         if boundary.opening is not None and subscription.has_pending_change:
             planned = self._list_next(boundary)
@@ -295,7 +294,7 @@ def load_billables(subscriptions: Sequence[Subscription], *, sellers: Sellers) -
         pending_prices=list_prices_of_versions(pending) if pending else {},
         sellers=sellers,
         taxes=load_taxes(each.account for each in subscriptions),
-        waiting=load_waiting([each.id for each in subscriptions]),
+        waiting=load_waiting(subscriptions),
         discounts=load_discounts({each.id for each in subscriptions}),
     )
 

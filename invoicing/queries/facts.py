@@ -24,7 +24,7 @@ from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySourc
 from invoicing.models import PendingCharge
 from invoicing.queries.billables import Billable, Billables, DueBoundary
 from invoicing.queries.centers import load_center_facts
-from invoicing.queries.pending_charges import read_charge
+from invoicing.queries.pending_charges import map_items, read_charge
 from metering.queries.measuring import MeasuredUsage, MeasureRequest, measure_usage
 from metering.stores import CenterRequest
 
@@ -116,7 +116,7 @@ def _gather(
     boundary: DueBoundary, found: Sequence[Billable], used: Iterator[_Used], billables: Billables
 ) -> BoundaryFacts:
     subscription = boundary.subscription
-    waiting = billables.waiting.get(subscription.id, ())
+    waiting = billables.waiting.list_for(subscription)
     charges = [_charge(each, next(used) if each.type == "usage" else None) for each in found]
     charges += [read_charge(each) for each in waiting]
     account, seller = subscription.account, billables.sellers.of(subscription.account)
@@ -136,7 +136,7 @@ def _gather(
                 periods=[charge.period for charge in charges],
             ),
         ),
-        {each.item.public_id: each.item for each in (*waiting, *found)},
+        {**map_items(waiting), **{each.item.public_id: each.item for each in found}},
         tuple(waiting),
     )
 

@@ -113,6 +113,18 @@ class AccountGlance:
     agenda: Sequence[AgendaEntry]
 
 
+def _list_waiting(subscriptions: Sequence[Subscription]) -> dict[UUID, list[PendingCharge]]:
+    """Return what waits for the next invoice of each; what is for any goes with the one that is billed first."""
+    waiting = load_waiting(subscriptions)
+    running = sorted((each for each in subscriptions if each.next_billing_at), key=_get_next_billing)
+    shown = {each.id: waiting.list_for(each) for each in running}
+    return waiting.of_subscription | shown
+
+
+def _get_next_billing(subscription: Subscription) -> datetime:
+    return subscription.next_billing_at or subscription.current_period_end
+
+
 def get_glance(account: Account, *, at: datetime) -> AccountGlance:
     """Return where the account stands at `at`, by its own clock. Reads only."""
     until = at + HORIZON
@@ -130,7 +142,7 @@ def get_glance(account: Account, *, at: datetime) -> AccountGlance:
         owed=list_owed(account, at=at),
         subscriptions=subscriptions,
         discounts={row.subscription_id: row for row in list_in_force().filter(subscription_id__in=keys)},
-        waiting=load_waiting(keys),
+        waiting=_list_waiting(subscriptions),
         usage=sum_by_meter([line for each in costs.subscriptions for line in each.open.lines]),
         costs=_look_at_costs(costs),
         invoices=list(

@@ -33,7 +33,7 @@ def list_issued(world: World, *, since: datetime | None = None) -> list[Invoice]
     if since is not None:
         issued = issued.filter(finalized_at__gte=since)
     return list(
-        issued.select_related("account")
+        issued.select_related("account", "reissues")
         .prefetch_related(Prefetch("lines", lines), "taxes")
         .order_by("finalized_at", "id")
     )
@@ -64,6 +64,7 @@ def describe_invoice(world: World, invoice: Invoice) -> Document:
         "amount_paid": format_decimal(invoice.amount_paid, currency),
         "amount_remaining": format_decimal(invoice.amount_remaining, currency),
         "payment_method": invoice.payment_method or None,
+        "reissues": _name_reissued(invoice),
         "lines": [shown for line in invoice.lines.all() for shown in _describe_lines(world, line, zone)],
     }
 
@@ -72,6 +73,10 @@ def _describe_tax(tax: InvoiceTax, currency: str) -> str:
     """Return a tax row in a few words: `VAT DE 19 % of 10.00 = 1.90`."""
     words = [tax.name, tax.jurisdiction, percent(tax.rate), "% of", format_decimal(tax.base, currency)]
     return f"{' '.join(filter(None, words))} = {format_decimal(tax.amount, currency)}"
+
+
+def _name_reissued(invoice: Invoice) -> str | None:
+    return None if invoice.reissues is None else invoice.reissues.number_text
 
 
 def _describe_lines(world: World, line: InvoiceLine, zone: ZoneInfo) -> Iterator[Document]:

@@ -53,6 +53,7 @@ INVOICE: Final[Mapping[str, Kind]] = {
     "amount_paid": "number",
     "amount_remaining": "number",
     "payment_method": "text",
+    "reissues": "text",
     "lines": "lines",
 }
 CREDIT_NOTE: Final[Mapping[str, Kind]] = {

@@ -84,6 +84,8 @@ def _read_seller(fields: Fields) -> dict[str, Any]:
         found["rounding"] = fields.choice("rounding", RoundingRule.values)
     if fields.has("tax_rounding"):
         found["tax_mode"] = fields.choice("tax_rounding", TaxMode.values)
+    if fields.has("voiding_allowed"):
+        found["voiding_allowed"] = fields.flag("voiding_allowed") is True
     if fields.has("due_days"):
         found["due_days"] = fields.integer("due_days", least=0, most=365)
     if fields.has("invoice_prefix"):

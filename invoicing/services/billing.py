@@ -33,6 +33,7 @@ from invoicing.queries.facts import (
     get_due_boundary,
     settle_boundary,
 )
+from invoicing.queries.pending_charges import lock_waiting
 from invoicing.queries.plan_credit import has_plan_credit, pass_plan_credit
 from invoicing.services.activation import activate_without_invoice
 from invoicing.services.drafting import DraftToWrite, write_drafts
@@ -189,6 +190,7 @@ class _Billing:
         self.billed = {each.id: BilledSubscription(each) for each in subscriptions}
         self.sellers = ensure_sellers([each.account for each in subscriptions])
         self.billables = load_billables(subscriptions, sellers=self.sellers)
+        self.billables.waiting = lock_waiting(self.billables.waiting)
         self.waits = load_waits(self.billed)
         self.changes: list[events.NewEvent] = []
         self.reason = ""

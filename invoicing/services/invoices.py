@@ -58,6 +58,24 @@ def lock_parties(invoice_id: uuid.UUID) -> None:
     list(Subscription.objects.select_for_update(no_key=True).filter(pk=found[1]).values_list("pk", flat=True))
 
 
+def find_void_obstacle(invoice: Invoice) -> str:
+    """
+    Return why an invoice cannot be voided, as a sentence; empty when it can. Comes with its seller.
+
+    Source: policies, rule 26; contract chapter Invoices.
+    """
+    instead = "Correct it with a credit note and a new invoice."
+    if not invoice.can_become(InvoiceStatus.VOID):
+        issued = invoice.status in (InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE)
+        return "Only an unpaid draft or open invoice can be voided." + (f" {instead}" if issued else "")
+    if invoice.number is not None and not invoice.seller.voiding_allowed:
+        country = f" in {invoice.seller.country}" if invoice.seller.country else ""
+        return f"The seller does not void invoices that are issued{country}. {instead}"
+    if invoice.amount_paid > sum_later_credits(invoice):
+        return f"Something was paid on it. {instead}"
+    return ""
+
+
 @transaction.atomic
 def finalize_invoice(
     *, invoice_id: uuid.UUID, at: datetime, actor: Actor, due_days: int | None = None, reason: str = ""
@@ -101,13 +119,15 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
 
     Invoice credit, credit grants and prepaid money that paid of it, at issue or later, come back, and a discount gets
     back the month that the invoice used.
-    :raises InvalidState: if it is neither draft nor open, or something else was paid on it.
+    :raises InvalidState: if it is neither draft nor open, or something else was paid on it, or its seller does not void
+        what is issued.
+    Source: policies, rule 26.
     """
     lock_parties(invoice_id)
     invoice = lock_invoice(invoice_id)
     before = {"status": invoice.status}
-    if not invoice.can_become(InvoiceStatus.VOID) or invoice.amount_paid > sum_later_credits(invoice):
-        raise InvalidState("Only an unpaid draft or open invoice can be voided.", current_status=invoice.status)
+    if refusal := find_void_obstacle(invoice):
+        raise InvalidState(refusal, current_status=invoice.status)
     close_review(invoice, ReviewStatus.DISCARDED, at=at, actor=actor, reason=reason)
     invoice.status, invoice.voided_at, invoice.void_reason = InvoiceStatus.VOID, at, reason
     invoice.amount_paid = 0

@@ -20,7 +20,7 @@ from invoicing.calculation.draft import Draft
 from invoicing.calculation.facts import ChargeFacts, QuantitySource, ShareFacts
 from invoicing.models import Invoice, PendingCharge, Seller
 from invoicing.queries.fees import PricedFee
-from invoicing.queries.pending_charges import draft_charges, load_waiting, read_charge
+from invoicing.queries.pending_charges import draft_charges, load_waiting, lock_waiting, map_items, read_charge
 from invoicing.services.drafting import DraftToWrite, write_drafts
 from invoicing.services.issuing import issue_invoices
 
@@ -83,14 +83,13 @@ def settle_charges(
         draft = draft_charges(subscription, [each.facts for each in charges], seller, at=at)
         leave_charges(subscription, charges, reason=reason)
         return Settled(draft) if draft.lines else None
-    waiting = load_waiting([subscription.id]).get(subscription.id, [])
+    waiting = lock_waiting(load_waiting([subscription])).list_for(subscription)
     draft = draft_charges(
         subscription, [*(read_charge(each) for each in waiting), *(each.facts for each in charges)], seller, at=at
     )
     if not draft.lines:
         return None
-    rows = [each.item for each in waiting] + [each.item for each in charges]
-    items = {item.public_id: item for item in rows}
+    items = {**map_items(waiting), **{each.item.public_id: each.item for each in charges}}
     to_write = DraftToWrite(draft, subscription, subscription.account, seller, items, tuple(waiting))
     money = lock_stored_money(account_ids=[subscription.account_id], at=at, actor=actor)
     ((invoice, _),) = write_drafts([to_write], run=None)
@@ -102,6 +101,7 @@ def leave_charges(subscription: Subscription, charges: Sequence[ProratedCharge],
     """Store charges for the next invoice of the subscription and return them."""
     return PendingCharge.objects.bulk_create(
         PendingCharge(
+            account_id=subscription.account_id,
             subscription=subscription,
             item=each.item,
             facts=each.facts.as_dict(),

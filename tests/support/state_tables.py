@@ -41,6 +41,7 @@ from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run
 from invoicing.services.schedule_steps import advance_schedule
 from invoicing.services.schedules import cancel_schedule, release_schedule
+from invoicing.services.uncollectible import mark_uncollectible
 from tests.factories.approvals import ADA, BOB, LIFETIME, ask, open_workshop
 from tests.factories.catalog import find_entry, make_document, publish_catalog
 from tests.factories.platform import AT
@@ -483,8 +484,12 @@ INVOICES: Final = StateTable(
     model=Invoice,
     transitions=INVOICE_TRANSITIONS,
     arrange=_arrange_invoice,
-    moves={"open": _open, "paid": _settle, "void": lambda row: void_invoice(invoice_id=row.pk, **_BY)},
-    unserved=frozenset({("open", "uncollectible")}),
+    moves={
+        "open": _open,
+        "paid": _settle,
+        "void": lambda row: void_invoice(invoice_id=row.pk, **_BY),
+        "uncollectible": lambda row: mark_uncollectible(invoice_id=row.pk, **_BY),
+    },
     held=_hold_invoice,
     allows=Invoice.can_become,
 )

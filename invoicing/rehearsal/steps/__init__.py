@@ -23,6 +23,7 @@ from invoicing.rehearsal.steps.credits import AdjustBalance, GrantCredit
 from invoicing.rehearsal.steps.cycles import RunCycle
 from invoicing.rehearsal.steps.deposits import Deposit
 from invoicing.rehearsal.steps.discounts import Discount, Redeem
+from invoicing.rehearsal.steps.drafts import ActOnInvoice, AddLine, CreateInvoice, DiscountInvoice, RemoveLine
 from invoicing.rehearsal.steps.invoices import Pay, VoidInvoice
 from invoicing.rehearsal.steps.items import ChangeParts
 from invoicing.rehearsal.steps.pauses import ExtendTrial, Pause, Resume
@@ -40,18 +41,23 @@ VERBS: Final[Mapping[str, Reader]] = {
     "add_item": ChangeParts.read_add,
     "change_item": ChangeParts.read_change,
     "remove_item": ChangeParts.read_remove,
+    "add_line": AddLine.read,
     "adjust_balance": AdjustBalance.read,
     "alert": AlertStep.read,
     "cancel": Cancel.read,
     "change_plan": Change.read_plan,
     "change_quantity": Change.read_quantity,
     "cost_center": AddCostCenter.read,
+    "create_invoice": CreateInvoice.read,
     "credit_note": IssueCreditNote.read,
     "deposit": Deposit.read,
     "discard": Decide.read_discard,
     "discount": Discount.read,
+    "discount_invoice": DiscountInvoice.read,
     "extend_trial": ExtendTrial.read,
+    "finalize_invoice": ActOnInvoice.reader("finalize_invoice"),
     "grant_credit": GrantCredit.read,
+    "mark_uncollectible": ActOnInvoice.reader("mark_uncollectible"),
     "move_price": MovePrice.read,
     "override_price": OverridePrice.read,
     "pause": Pause.read,
@@ -60,7 +66,9 @@ VERBS: Final[Mapping[str, Reader]] = {
     "publish_catalog": PublishCatalog.read,
     "reactivate": Reactivate.read,
     "redeem": Redeem.read,
+    "reissue_invoice": ActOnInvoice.reader("reissue_invoice"),
     "release": Decide.read_release,
+    "remove_line": RemoveLine.read,
     "resume": Resume.read,
     "run_cycle": RunCycle.read,
     "schedule": PlanPhases.read,
@@ -73,6 +81,6 @@ VERBS: Final[Mapping[str, Reader]] = {
 # Verbs of the format whose features this version does not have.
 NOT_YET: Final = frozenset(
     """
-    add_line payment_result refund
+    payment_result refund
     """.split()
 )
