@@ -80,6 +80,7 @@ ROLES: Final[dict[str, Role]] = {
             "invoicing.start_*",
             "invoicing.retry_*",
             "invoicing.finalize_*",
+            "invoicing.edit_*",
             "invoicing.release_*",
             "invoicing.render_*",
             "platform.cancel_*",

@@ -28,6 +28,7 @@ from billing_site.backoffice.display import (
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
 from invoicing.admin.explanations import explain_lines
+from invoicing.admin.invoice_editing import EditingActions
 from invoicing.admin.reports import REPORTS_PAGE, ReportPages
 from invoicing.calculation.explain_taxes import percent as show_percent
 from invoicing.documents.logos import embed_logo
@@ -115,7 +116,7 @@ class CreditInline(ReadOnlyInline):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(ReportPages, BackOfficeAdmin):
+class InvoiceAdmin(EditingActions, ReportPages, BackOfficeAdmin):
     """Issued documents never change; what may happen to one is an action with a reason."""
 
     financial = True
@@ -129,8 +130,20 @@ class InvoiceAdmin(ReportPages, BackOfficeAdmin):
     search_fields = ("=number_text", "account__external_id__iexact", "account__email__iexact", "=run__id")
     search_help_text = "An exact number (INV-0042), or the account's external id or e-mail"
     actions = ("void",)
+    actions_list = ("create",)
+    actions_detail = (
+        "look",
+        "download",
+        "finalize",
+        "add_line",
+        "take_line",
+        "put_discount",
+        "pay",
+        "reissue",
+        "give_up",
+        "void",
+    )
     inlines = (LineInline, TaxInline, CreditInline)
-    actions_detail = ("look", "download", "finalize", "pay", "void")
     fieldsets = (
         (
             None,

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0020_coupons_on_documents'),
-        ('invoicing', '0015_credit_notes'),
+        ('invoicing', '0016_ledger_codes'),
     ]
 
     operations = [
