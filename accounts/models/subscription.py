@@ -197,6 +197,8 @@ class Subscription(Identified, Timestamped):
             models.Index(fields=["account", "-id"], name="subscriptions_of_account"),
             # The sweep that ends pauses.
             models.Index(fields=["resume_at"], condition=Q(resume_at__isnull=False), name="subscriptions_to_resume"),
+            # The sweep that invoices usage at a threshold.
+            models.Index(fields=["id"], condition=Q(billing_threshold__isnull=False), name="subscriptions_threshold"),
             # The sweep that cancels what was not paid in time.
             models.Index(
                 fields=["incomplete_until"],

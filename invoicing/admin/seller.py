@@ -107,6 +107,7 @@ class SellerAdmin(JournalPage, BackOfficeAdmin):
                     ("alignment", "interval_change"),
                     ("pause_credit", "cancel_unused"),
                     ("payment_gated", "voiding_allowed"),
+                    ("late_usage_periods", "grace_hours"),
                     "mails_invoices",
                 ),
                 "description": "They hold for what begins, changes or ends from now on. A plan's own proration wins.",

@@ -10,23 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from billing_site.kernel.money import EXACT, round_to_minor
+from billing_site.kernel.money import EXACT, allocate, round_to_minor
 from billing_site.kernel.periods import Period, local_date
 from catalog.pricing.breakdown import PricedQuantity, PricedTier
-from catalog.pricing.engine import price_usage
-from catalog.pricing.terms import PriceOptions
+from invoicing.calculation.billed import BilledFacts, split_rest, take_own_discounts
 from invoicing.calculation.centers import CenterShare, split_amount
+from invoicing.calculation.charge_prices import compute_unit_amount, describe_charge, measure_maximum, price_charge
 from invoicing.calculation.discounts import LineBase, Reduction, apply_discounts
 from invoicing.calculation.explain import (
     ROUNDING_NAMES,
+    explain_billed,
     explain_centers,
     explain_charge,
     explain_discounts,
     explain_true_up,
+    explain_true_up_before,
     has_parts,
 )
 from invoicing.calculation.explain_taxes import explain_taxes
@@ -36,7 +38,6 @@ from invoicing.calculation.taxes import LineTax, TaxBase, TaxLine, TaxResult, co
 
 LineKind = Literal["subscription", "usage", "one_off", "proration"]
 _PLACES: Final = Decimal("1e-12")
-_PLAIN: Final = PriceOptions()
 # A minimum is owed whatever discounts there are, and a proration is net of the discounts of what it gives back. What
 # somebody entered is reduced, whatever its type.
 DISCOUNTED_TYPES: Final = ("subscription", "usage")
@@ -131,10 +132,16 @@ class Draft:
 
     @property
     def period(self) -> Period:
-        """The stretch that the lines cover together; without lines, the one that the facts name."""
+        """
+        The stretch that the lines cover together; without lines, the one that the facts name.
+
+        That of late usage counts only where there is nothing else.
+        """
         if not self.lines and self.facts.period is not None:
             return self.facts.period
-        return Period(min(line.period.start for line in self.lines), max(line.period.end for line in self.lines))
+        periods = [line.period for line in self.lines if not line.charge.is_late]
+        periods = periods or [line.period for line in self.lines]
+        return Period(min(period.start for period in periods), max(period.end for period in periods))
 
 
 def draft_invoice(facts: InvoiceFacts) -> Draft:
@@ -175,7 +182,7 @@ def _discount(facts: InvoiceFacts, lines: Sequence[DraftLine]) -> list[DraftLine
             gross=line.gross,
             plan=line.charge.plan_id,
             meter=line.charge.price.meter,
-            is_open=line.type in DISCOUNTED_TYPES or line.charge.given is not None,
+            is_open=(line.type in DISCOUNTED_TYPES and not line.charge.is_rest) or line.charge.given is not None,
         )
         for line in lines
     ]
@@ -213,7 +220,13 @@ def _tax_line(facts: InvoiceFacts, line: DraftLine, base: TaxBase, result: TaxRe
     steps = explain_taxes(facts, base, result.taxes, taxed)
     splits = line.splits
     if included and splits:
-        splits = split_amount(amount, line.charge.centers)
+        if line.charge.is_rest:
+            parts = allocate(included, [abs(split.amount) for split in splits])
+            splits = tuple(
+                replace(split, amount=split.amount - part) for split, part in zip(splits, parts, strict=True)
+            )
+        else:
+            splits = split_amount(amount, line.charge.centers)
         steps = (*steps, *explain_centers(splits, currency=facts.currency))
     return replace(
         line,
@@ -237,37 +250,93 @@ def _draft_lines(facts: InvoiceFacts, charge: ChargeFacts) -> Iterator[DraftLine
     if charge.given is not None:
         yield _draft_given(facts, charge, charge.given)
         return
-    priced = _price(charge)
+    priced = price_charge(charge)
+    if charge.billed is not None and charge.is_rest:
+        yield from _draft_rest(facts, charge, charge.billed, priced)
+        return
     exact, true_up = priced.amount_decimal, priced.true_up
     amount = round_to_minor(exact, mode=facts.rounding)
-    if exact or true_up or (charge.type == "usage" and charge.quantity):
+    if exact or (true_up and not charge.is_interim) or (charge.type == "usage" and charge.quantity):
         splits = split_amount(amount, charge.centers)
         steps = explain_charge(charge, priced, amount=amount, rounding=facts.rounding, timezone=facts.timezone)
         yield DraftLine(
             charge=charge,
             type=charge.type,
-            description=_describe(charge),
+            description=describe_charge(charge),
             quantity=charge.quantity,
-            unit_amount=_compute_unit_amount(charge, exact),
+            unit_amount=compute_unit_amount(charge, exact),
             exact_amount=exact,
             amount=amount,
             steps=(*steps, *explain_centers(splits, currency=facts.currency)),
             tiers=priced.tiers,
-            gross=round_to_minor(EXACT.subtract(exact, _measure_maximum(charge, priced)), mode=facts.rounding),
+            gross=round_to_minor(EXACT.subtract(exact, measure_maximum(charge, priced)), mode=facts.rounding),
             splits=splits,
         )
-    if true_up:
-        amount = round_to_minor(true_up, mode=facts.rounding)
+    yield from _draft_true_up(facts, charge, priced)
+
+
+def _draft_true_up(facts: InvoiceFacts, charge: ChargeFacts, priced: PricedQuantity) -> Iterator[DraftLine]:
+    """Yield the line of what makes up for a minimum, less what was asked for that before. Source: policies, rule 16."""
+    if charge.billed is not None and charge.billed.kind == "interim":
+        return  # owed when the period ends
+    whole = round_to_minor(priced.true_up, mode=facts.rounding)
+    before = charge.billed.true_up if charge.billed is not None else 0
+    if not (priced.true_up if charge.billed is None else whole - before):
+        return
+    exact = EXACT.subtract(priced.true_up, Decimal(before))
+    yield DraftLine(
+        charge=charge,
+        type="one_off",
+        description=f"{describe_charge(charge)} · minimum",
+        quantity=Decimal(1),
+        unit_amount=exact.quantize(_PLACES, context=EXACT),
+        exact_amount=exact,
+        amount=whole - before,
+        steps=(
+            *explain_true_up(charge, priced, amount=whole, rounding=facts.rounding),
+            *explain_true_up_before(charge, whole),
+        ),
+    )
+
+
+def _draft_rest(
+    facts: InvoiceFacts, charge: ChargeFacts, billed: BilledFacts, priced: PricedQuantity
+) -> Iterator[DraftLine]:
+    """
+    Yield what is left of usage that was billed before: the whole, net of its own discounts, without what was billed.
+
+    Below zero when less was used than billed, or at a price that fell with the quantity. Source: policies, rules 17
+    and 19.
+    """
+    whole = round_to_minor(priced.amount_decimal, mode=facts.rounding)
+    gross = EXACT.subtract(priced.amount_decimal, measure_maximum(charge, priced))
+    base = LineBase(whole, round_to_minor(gross, mode=facts.rounding), charge.plan_id, charge.price.meter)
+    taken = take_own_discounts(billed, base, rounding=facts.rounding)
+    net = taken[-1].left if taken else whole
+    amount, quantity = net - billed.amount, EXACT.subtract(charge.quantity, billed.quantity)
+    if amount or quantity:
+        splits = split_rest(net, charge.centers, billed)
         yield DraftLine(
             charge=charge,
-            type="one_off",
-            description=f"{_describe(charge)} · minimum",
-            quantity=Decimal(1),
-            unit_amount=true_up.quantize(_PLACES, context=EXACT),
-            exact_amount=true_up,
+            type="usage",
+            description=describe_charge(charge),
+            quantity=quantity,
+            unit_amount=(EXACT.divide(Decimal(amount), quantity) if quantity else Decimal(0)).quantize(
+                _PLACES, context=EXACT
+            ),
+            exact_amount=Decimal(amount),
             amount=amount,
-            steps=explain_true_up(charge, priced, amount=amount, rounding=facts.rounding),
+            steps=(
+                *explain_charge(charge, priced, amount=whole, rounding=facts.rounding, timezone=facts.timezone),
+                *explain_discounts(taken, currency=facts.currency),
+                *explain_billed(charge, billed, net=net),
+                *explain_centers(splits, currency=facts.currency),
+            ),
+            tiers=priced.tiers,
+            gross=amount,
+            splits=splits,
         )
+    yield from _draft_true_up(facts, charge, priced)
 
 
 def _draft_given(facts: InvoiceFacts, charge: ChargeFacts, given: GivenFacts) -> DraftLine:
@@ -290,56 +359,3 @@ def _draft_given(facts: InvoiceFacts, charge: ChargeFacts, given: GivenFacts) ->
         gross=amount,
         splits=splits,
     )
-
-
-def _price(charge: ChargeFacts) -> PricedQuantity:
-    """Price the charge; of part of a period, a fee and a minimum by their share. Source: policies, rules 9 and 16."""
-    price, share = charge.price, charge.share
-    if charge.type == "proration":
-        return _price_proration(charge)
-    if share is None:
-        return price_usage(price, charge.usage)
-    if charge.type == "usage":
-        minimum = price.options.minimum_amount
-        if minimum is not None:
-            price = replace(price, options=replace(price.options, minimum_amount=share.of(minimum)))
-        return price_usage(price, charge.usage)
-    priced = price_usage(price, charge.usage)
-    return PricedQuantity(share.of(priced.amount_decimal), priced.tiers)
-
-
-def _measure_maximum(charge: ChargeFacts, priced: PricedQuantity) -> Decimal:
-    """Return what the maximum of the price changed, zero or less. Source: policies, rule 16."""
-    with localcontext(EXACT):
-        change = sum((tier.amount for tier in priced.tiers if tier.kind == "maximum"), Decimal(0))
-    return charge.share.of(change) if charge.share is not None and charge.type == "subscription" else change
-
-
-def _price_proration(charge: ChargeFacts) -> PricedQuantity:
-    """Price the share of a fee, net of the fee's own discount; below zero for a credit. Source: policies, rule 11."""
-    priced = price_usage(charge.price, charge.usage)
-    with localcontext(EXACT):
-        net = priced.amount_decimal - charge.discount
-        net = -net if charge.is_credit else net
-    return PricedQuantity(net if charge.share is None else charge.share.of(net), priced.tiers)
-
-
-def _compute_unit_amount(charge: ChargeFacts, exact: Decimal) -> Decimal:
-    """Return the price of a unit: the one there is, else the average, to 12 decimals and for display only."""
-    price = charge.price
-    is_single = price.model == "per_unit" or (price.model == "flat" and not price.is_metered)
-    is_plain = charge.share is None and charge.type != "proration"
-    if is_plain and ((is_single and price.options == _PLAIN) or (price.model == "flat" and not is_single)):
-        return price.unit_amount
-    if not charge.quantity:
-        return Decimal(0)
-    with localcontext(EXACT):
-        return (exact / charge.quantity).quantize(_PLACES)
-
-
-def _describe(charge: ChargeFacts) -> str:
-    if charge.type == "usage":
-        return f"{charge.plan_name} · {charge.meter_name}"
-    if charge.type == "proration":
-        return f"{charge.plan_name} · {'unused time' if charge.is_credit else 'remaining time'}"
-    return charge.plan_name

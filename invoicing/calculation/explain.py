@@ -16,6 +16,7 @@ from billing_site.kernel.money import EXACT, RoundingMode, format_decimal
 from billing_site.kernel.periods import local_date
 from catalog.pricing.breakdown import PricedQuantity, PricedTier
 from catalog.pricing.terms import divide_quantity
+from invoicing.calculation.billed import BilledFacts
 from invoicing.calculation.centers import CenterShare
 from invoicing.calculation.discounts import Reduction
 from invoicing.calculation.facts import ChargeFacts
@@ -100,6 +101,36 @@ def explain_centers(splits: Sequence[CenterShare], *, currency: str) -> tuple[di
             f"{split.amount} = {format_decimal(split.amount, currency)} {currency.upper()}",
         )
         for split in splits
+    )
+
+
+def explain_billed(charge: ChargeFacts, billed: BilledFacts, *, net: int) -> tuple[dict[str, str], ...]:
+    """Return the step that takes what was billed before off the whole of a period's usage, in minor units."""
+    currency, rest = charge.price.currency, net - billed.amount
+    where = f"on {billed.invoice}" if billed.invoice else "before"
+    later = f" and {billed.sequence - 1} later lines" if billed.sequence > 1 else ""
+    return (
+        _step(
+            "Billed before",
+            f"{format_exact(billed.quantity)} {_unit(charge)} {where}{later}:"
+            f" {format_decimal(net, currency)} − {format_decimal(billed.amount, currency)}",
+            f"{rest} = {format_decimal(rest, currency)} {currency.upper()}",
+        ),
+    )
+
+
+def explain_true_up_before(charge: ChargeFacts, whole: int) -> tuple[dict[str, str], ...]:
+    """Return the step that takes off what was asked for a minimum before, if there was something."""
+    before = charge.billed.true_up if charge.billed is not None else 0
+    if not before:
+        return ()
+    currency, rest = charge.price.currency, whole - before
+    return (
+        _step(
+            "Billed before",
+            f"{format_decimal(whole, currency)} − {format_decimal(before, currency)}",
+            f"{rest} = {format_decimal(rest, currency)} {currency.upper()}",
+        ),
     )
 
 

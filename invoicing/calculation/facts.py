@@ -18,6 +18,7 @@ from billing_site.kernel.money import EXACT, RoundingMode
 from billing_site.kernel.periods import Period
 from catalog.pricing.terms import PriceTerms
 from catalog.pricing.usage import Usage
+from invoicing.calculation.billed import BilledFacts
 from invoicing.calculation.centers import CenterFacts
 from invoicing.calculation.discounts import DiscountFacts
 from invoicing.calculation.given import GivenFacts
@@ -88,8 +89,9 @@ class ChargeFacts:
     closer also have the events or dimensions behind it. With a `share` the period is part of a whole one: a fee and a
     minimum are charged by that share, usage is what it is. A proration is the share of a fee that a change charges, or
     credits with `is_credit`; `discount` is what the fee's own discount takes off a whole period, exact minor units.
-    `centers` are who used it, where the account wants its usage lines split by cost center. What is `given` was entered
-    by somebody: it has no item, and its price is its own.
+    `centers` are who used it, where the account wants its usage lines split by cost center. `billed` is what was billed
+    of this usage before; the quantity is that of the whole period then, and so is the price. What is `given` was
+    entered by somebody: it has no item, and its price is its own.
     """
 
     type: ChargeType
@@ -107,10 +109,26 @@ class ChargeFacts:
     discount: Decimal = Decimal(0)
     centers: tuple[CenterFacts, ...] = ()
     given: GivenFacts | None = None
+    billed: BilledFacts | None = None
 
     @property
     def quantity(self) -> Decimal:
         return self.usage.quantity
+
+    @property
+    def is_late(self) -> bool:
+        """Tell whether this is usage of a period that was invoiced before it was recorded."""
+        return self.billed is not None and self.billed.is_late
+
+    @property
+    def is_interim(self) -> bool:
+        """Tell whether this is usage so far of a period that is not over."""
+        return self.billed is not None and self.billed.kind == "interim"
+
+    @property
+    def is_rest(self) -> bool:
+        """Tell whether a line bills this usage already: only the rest is asked for, net of that line's discounts."""
+        return self.billed is not None and not self.billed.is_first
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stored form."""
@@ -132,6 +150,7 @@ class ChargeFacts:
             **({"discount": format_exact(self.discount)} if self.discount else {}),
             **({"centers": [center.as_dict() for center in self.centers]} if self.centers else {}),
             **({"given": self.given.as_dict()} if self.given is not None else {}),
+            **({"billed": self.billed.as_dict()} if self.billed is not None else {}),
         }
 
     @classmethod
@@ -153,6 +172,7 @@ class ChargeFacts:
             is_credit=data.get("is_credit", False),
             discount=Decimal(data.get("discount", "0")),
             given=GivenFacts.from_dict(data["given"]) if data.get("given") else None,
+            billed=BilledFacts.from_dict(data["billed"]) if data.get("billed") else None,
         )
 
 

@@ -80,6 +80,8 @@ class Invoice(Identified, Timestamped):
     number_text = models.CharField(max_length=40, blank=True)
     issue_date = models.DateField(null=True, blank=True)
     due_date = models.DateField(null=True, blank=True)
+    # Until then an invoice of the cycle stays a draft and takes up usage of its period.
+    finalize_at = models.DateTimeField(null=True, blank=True)
     finalized_at = models.DateTimeField(null=True, blank=True)
     paid_at = models.DateTimeField(null=True, blank=True)
     voided_at = models.DateTimeField(null=True, blank=True)
@@ -155,6 +157,12 @@ class Invoice(Identified, Timestamped):
             models.Index(fields=["org_id", "-id"], name="invoices_of_org"),
             models.Index(fields=["status", "due_date"], name="invoices_by_due_date"),  # overdue list
             models.Index(fields=["number_text"], name="invoices_number_text"),  # lookup by printed number
+            # The sweep that issues drafts whose time has come.
+            models.Index(
+                fields=["finalize_at", "id"],
+                condition=Q(status="draft", finalize_at__isnull=False),
+                name="invoices_in_grace",
+            ),
             models.Index(fields=["run"], name="invoices_of_run"),  # answer and page of a billing run
             # What became of a voided invoice.
             models.Index(fields=["reissues"], condition=Q(reissues__isnull=False), name="invoices_reissues"),
@@ -193,7 +201,10 @@ class InvoiceLine(Identified):
     One line. `trace` says how the amount came about; `is_reversed` frees the period when the invoice is void.
 
     `discount` is this line's part of the invoice's discount; `amount` is before it, and both are without tax. `tax` is
-    on what the discount leaves, `tax_shares` its parts in the invoice's tax rows, in the order of their positions.
+    on what the discount leaves, `tax_shares` its parts in the invoice's tax rows, in the order of their positions. A
+    usage line knows how many events it holds and when the last of them was recorded, so that what comes later is
+    noticed. It claims its item's period; what is billed of that period afterwards names it as `original_line`, with
+    `sequence` 1, 2 and so on.
     """
 
     id_prefix = "il"
@@ -219,6 +230,12 @@ class InvoiceLine(Identified):
     meter = models.ForeignKey(Meter, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     period_start = models.DateTimeField()
     period_end = models.DateTimeField()
+    usage_events = models.BigIntegerField(null=True, blank=True)
+    usage_recorded_at = models.DateTimeField(null=True, blank=True)
+    original_line = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="later_lines", db_index=False
+    )
+    sequence = models.PositiveSmallIntegerField(default=0)
     is_reversed = models.BooleanField(default=False)
     trace = models.JSONField(default=dict)
 
@@ -229,8 +246,23 @@ class InvoiceLine(Identified):
             models.UniqueConstraint(fields=["invoice", "position"], name="invoice_lines_position_once"),
             models.UniqueConstraint(
                 fields=["subscription_item", "type", "period_start"],
-                condition=Q(is_reversed=False, type__in=CLAIMING_TYPES, subscription_item__isnull=False),
+                condition=Q(
+                    is_reversed=False,
+                    type__in=CLAIMING_TYPES,
+                    subscription_item__isnull=False,
+                    original_line__isnull=True,
+                ),
                 name="invoice_lines_period_billed_once",
+            ),
+            models.UniqueConstraint(
+                fields=["original_line", "sequence"],
+                condition=Q(is_reversed=False, original_line__isnull=False),
+                name="invoice_lines_rest_billed_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(original_line__isnull=True, sequence=0)
+                | Q(original_line__isnull=False, sequence__gt=0, type="usage"),
+                name="invoice_lines_sequence_of_original",
             ),
             models.CheckConstraint(
                 condition=Q(period_end__gte=F("period_start")), name="invoice_lines_period_in_order"

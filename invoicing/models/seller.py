@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 from django.db import models
 from django.db.models import Q
@@ -11,6 +12,9 @@ from accounts.models import Account, Alignment
 from billing_site.platform.models.base import Identified, Timestamped
 from billing_site.platform.models.triggers import append_only_triggers
 from catalog.models import ProrationBasis, ProrationUnit
+
+MAX_LATE_PERIODS: Final = 12
+MAX_GRACE_HOURS: Final = 720
 
 
 class RoundingRule(models.TextChoices):
@@ -135,6 +139,16 @@ class Seller(Identified, Timestamped):
         verbose_name="Release takes two people",
         help_text="Who releases an invoice that was held asks, another person approves.",
     )
+    late_usage_periods = models.PositiveSmallIntegerField(
+        default=2,
+        verbose_name="Late usage",
+        help_text="Billing periods back for which usage that came after the invoice is still billed; 0: for none.",
+    )
+    grace_hours = models.PositiveSmallIntegerField(
+        default=0,
+        verbose_name="Grace period",
+        help_text="Hours for which invoices of the cycle stay drafts after their period, for usage to come; 0: none.",
+    )
     footer = models.TextField(blank=True)
     ledger_codes = models.JSONField(
         default=dict,
@@ -172,6 +186,10 @@ class Seller(Identified, Timestamped):
                 name="sellers_review_factor_at_least_one",
             ),
             models.CheckConstraint(condition=Q(tax_mode__in=TaxMode.values), name="sellers_tax_mode_known"),
+            models.CheckConstraint(
+                condition=Q(late_usage_periods__lte=MAX_LATE_PERIODS), name="sellers_late_usage_bounded"
+            ),
+            models.CheckConstraint(condition=Q(grace_hours__lte=MAX_GRACE_HOURS), name="sellers_grace_bounded"),
         ]
 
     def __str__(self) -> str:

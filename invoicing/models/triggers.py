@@ -97,7 +97,8 @@ _LINE_INSERT = f"""
     IF parent_status <> 'draft' THEN
         {_refuse_line("issued_immutable", "an issued invoice takes no further line")}
     END IF;
-    IF NEW.subscription_item_id IS NOT NULL AND NEW.type IN ('subscription', 'usage') AND NOT NEW.is_reversed THEN
+    IF NEW.subscription_item_id IS NOT NULL AND NEW.type IN ('subscription', 'usage') AND NOT NEW.is_reversed
+        AND NEW.original_line_id IS NULL THEN
         PERFORM 1 FROM subscription_items WHERE id = NEW.subscription_item_id FOR NO KEY UPDATE;
         IF EXISTS (
             SELECT 1 FROM invoice_lines AS other
@@ -105,6 +106,7 @@ _LINE_INSERT = f"""
                 AND other.type = NEW.type
                 AND other.type IN ('subscription', 'usage')
                 AND NOT other.is_reversed
+                AND other.original_line_id IS NULL
                 AND other.period_start < NEW.period_end
                 AND other.period_end > NEW.period_start
         ) THEN
@@ -125,8 +127,9 @@ _LINE_UPDATE = f"""
     ) THEN
         {_refuse_line("issued_immutable", "a line of an issued invoice cannot change")}
     END IF;
-    IF (NEW.subscription_item_id, NEW.type, NEW.period_start, NEW.period_end)
-        IS DISTINCT FROM (OLD.subscription_item_id, OLD.type, OLD.period_start, OLD.period_end) THEN
+    IF (NEW.subscription_item_id, NEW.type, NEW.period_start, NEW.period_end, NEW.original_line_id, NEW.sequence)
+        IS DISTINCT FROM
+        (OLD.subscription_item_id, OLD.type, OLD.period_start, OLD.period_end, OLD.original_line_id, OLD.sequence) THEN
         {_refuse_line("claim_fixed", "what a line claims is fixed; remove it and add another")}
     END IF;
     RETURN NEW;

@@ -94,7 +94,8 @@ class Billables:
     """
     The items, prices, discounts and tax of many subscriptions, and the charges that wait for their next invoice.
 
-    `pass_boundary` and `discounts.use_month` keep them in step while boundaries are settled.
+    `pass_boundary` and `discounts.use_month` keep them in step while boundaries are settled. `looked_back` are the
+    subscriptions whose past periods were looked at.
     """
 
     items: dict[uuid.UUID, list[SubscriptionItem]]
@@ -105,6 +106,7 @@ class Billables:
     taxes: Taxes
     waiting: Waiting = field(default_factory=Waiting)
     discounts: Discounts = field(default_factory=lambda: Discounts({}))
+    looked_back: set[uuid.UUID] = field(default_factory=set)
     _terms: dict[uuid.UUID, PriceTerms] = field(default_factory=dict)
     _next: dict[uuid.UUID, PlanItems] = field(default_factory=dict)
 
@@ -161,6 +163,11 @@ class Billables:
         if terms is None:
             terms = self._terms[price.id] = get_price_terms(price)
         return self.overrides.apply(subscription.account_id, terms, at=at)
+
+    def bill_past(self, subscription: Subscription, item: SubscriptionItem, period: Period) -> Billable:
+        """Return what an item with a price is billed for of a past period, at the price it has now."""
+        share = self.measure(subscription, period, period, subscription.cycle)
+        return self._make(subscription, item, "usage", period, share)
 
     def _bill_closing(
         self, boundary: DueBoundary, item: SubscriptionItem, kind: Literal["subscription", "usage"]

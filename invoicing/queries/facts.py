@@ -6,29 +6,29 @@ Source: contract chapter Renewal and cycle; policies.md 5 to 7.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
-from typing import cast
+from typing import Final, cast
+from uuid import UUID
 
 from accounts.models import Account, Subscription, SubscriptionDiscount, SubscriptionItem, SubscriptionStatus
 from accounts.terms.alignment import open_period
 from accounts.terms.cycles import Cycle
 from billing_site.kernel.money import RoundingMode
 from billing_site.kernel.periods import Period, local_date
-from catalog.pricing.usage import Usage
 from invoicing.calculation.centers import CenterFacts
 from invoicing.calculation.discounts import DiscountFacts
-from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource, ShareFacts
+from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource
 from invoicing.models import PendingCharge
 from invoicing.queries.billables import Billable, Billables, DueBoundary
+from invoicing.queries.billed_usage import BilledBefore, LateCharge, find_billed_usage
 from invoicing.queries.centers import load_center_facts
+from invoicing.queries.charges import UsedFacts, make_charge_facts
 from invoicing.queries.pending_charges import map_items, read_charge
-from metering.queries.measuring import MeasuredUsage, MeasureRequest, measure_usage
+from metering.queries.measuring import MeasureRequest, measure_usage
 from metering.stores import CenterRequest
-
-_Used = tuple[MeasuredUsage, tuple[CenterFacts, ...]]
 
 
 def get_due_boundary(subscription: Subscription, *, now: datetime) -> DueBoundary | None:
@@ -73,6 +73,9 @@ def advance_boundary(subscription: Subscription, *, at: datetime) -> DueBoundary
     return replace(boundary, used_until=at if boundary.closing is not None else None)
 
 
+NOTHING_BILLED: Final = BilledBefore()
+
+
 @dataclass(frozen=True, slots=True)
 class BoundaryFacts:
     """
@@ -91,17 +94,68 @@ def gather_facts(boundaries: Sequence[DueBoundary], *, billables: Billables) -> 
     """
     Return the facts of each boundary, in the same order.
 
-    At most three queries, all for usage, and two more when accounts want their lines split by cost center.
+    At most three queries, all for usage, and two more when accounts want their lines split by cost center. Two more
+    when past periods are looked at, at the first boundary of a subscription; see `find_billed_usage`.
     """
     listed = [(boundary, billables.list_for(boundary)) for boundary in boundaries]
+    before = find_billed_usage(boundaries, billables)
     usage = [
         (account, MeasureRequest(account.id, each.item.meter_id, each.period, each.terms))
         for account, found in ((boundary.subscription.account, found) for boundary, found in listed)
         for each in found
         if each.type == "usage" and each.item.meter_id is not None
     ]
-    used = zip(measure_usage([request for _, request in usage]), _find_centers(usage), strict=True)
-    return [_gather(boundary, found, used, billables) for boundary, found in listed]
+    late = [(boundary, each) for boundary in boundaries for each in _list_late(boundary, before)]
+    again = [
+        (
+            boundary.subscription.account,
+            MeasureRequest(boundary.subscription.account_id, meter_id, each.facts.period, each.facts.price),
+        )
+        for boundary, each in late
+        if (meter_id := each.item.meter_id) is not None
+    ]
+    everything = [*usage, *again]
+    measured = measure_used(everything)
+    used, came = iter(measured[: len(usage)]), measured[len(usage) :]
+    charged = _charge_late([each for _, each in late], came)
+    return [
+        _gather(
+            boundary,
+            found,
+            used,
+            billables,
+            before=before.get(boundary.subscription.id, NOTHING_BILLED),
+            late=charged.get(boundary.subscription.id, ()),
+        )
+        for boundary, found in listed
+    ]
+
+
+def _list_late(boundary: DueBoundary, before: Mapping[UUID, BilledBefore]) -> Sequence[LateCharge]:
+    found = before.get(boundary.subscription.id)
+    return found.late if found is not None else ()
+
+
+def _charge_late(
+    late: Sequence[LateCharge], used: Sequence[UsedFacts]
+) -> dict[UUID, list[tuple[SubscriptionItem, ChargeFacts]]]:
+    """Return what came late, where the usage is not what was billed, by subscription."""
+    found: dict[UUID, list[tuple[SubscriptionItem, ChargeFacts]]] = defaultdict(list)
+    for each, (measured, centers) in zip(late, used, strict=True):
+        # Single events of an old period may have left the database; what is left of them is no smaller quantity.
+        is_whole = not each.facts.price.needs_events or measured.event_count == each.counted.event_count
+        if is_whole and measured.usage != each.facts.usage:
+            # Where everything was taken back nothing is measured, but the time of it is known.
+            recorded_at = measured.last_recorded_at or each.counted.last_recorded_at
+            source = QuantitySource("usage", measured.event_count, recorded_at)
+            facts = replace(each.facts, usage=measured.usage, source=source, centers=centers)
+            found[each.item.subscription_id].append((each.item, facts))
+    return found
+
+
+def measure_used(usage: Sequence[tuple[Account, MeasureRequest]]) -> list[UsedFacts]:
+    """Return what was used, and by whom where the account wants its lines split, in the same order. Five queries."""
+    return list(zip(measure_usage([request for _, request in usage]), _find_centers(usage), strict=True))
 
 
 def _find_centers(usage: Sequence[tuple[Account, MeasureRequest]]) -> list[tuple[CenterFacts, ...]]:
@@ -113,12 +167,26 @@ def _find_centers(usage: Sequence[tuple[Account, MeasureRequest]]) -> list[tuple
 
 
 def _gather(
-    boundary: DueBoundary, found: Sequence[Billable], used: Iterator[_Used], billables: Billables
+    boundary: DueBoundary,
+    found: Sequence[Billable],
+    used: Iterator[UsedFacts],
+    billables: Billables,
+    *,
+    before: BilledBefore,
+    late: Sequence[tuple[SubscriptionItem, ChargeFacts]],
 ) -> BoundaryFacts:
     subscription = boundary.subscription
     waiting = billables.waiting.list_for(subscription)
-    charges = [_charge(each, next(used) if each.type == "usage" else None) for each in found]
+    charges = [make_charge_facts(each, next(used) if each.type == "usage" else None) for each in found]
+    if before.running:
+        charges = [
+            replace(charge, billed=before.running.get((each.item.id, each.period.start)))
+            if each.type == "usage"
+            else charge
+            for each, charge in zip(found, charges, strict=True)
+        ]
     charges += [read_charge(each) for each in waiting]
+    charges += [charge for _, charge in late]
     account, seller = subscription.account, billables.sellers.of(subscription.account)
     return BoundaryFacts(
         boundary,
@@ -136,7 +204,10 @@ def _gather(
                 periods=[charge.period for charge in charges],
             ),
         ),
-        {**map_items(waiting), **{each.item.public_id: each.item for each in found}},
+        {
+            **map_items(waiting),
+            **{item.public_id: item for item in (*(each.item for each in found), *(item for item, _ in late))},
+        },
         tuple(waiting),
     )
 
@@ -162,32 +233,7 @@ def gather_usage(
     ]
     centers = _find_centers([(subscription.account, request) for request in requests])
     used = zip(measure_usage(requests), centers, strict=True)
-    return [(each.item, _charge(each, usage)) for each, usage in zip(found, used, strict=True)]
-
-
-def _charge(billable: Billable, used: _Used | None) -> ChargeFacts:
-    item, share = billable.item, billable.share
-    centers: tuple[CenterFacts, ...] = ()
-    if used is None:
-        usage, source = Usage(Decimal(item.quantity)), QuantitySource("item")
-    else:
-        measured, centers = used
-        usage = measured.usage
-        source = QuantitySource("usage", measured.event_count, measured.last_recorded_at)
-    return ChargeFacts(
-        type=billable.type,
-        item_id=item.public_id,
-        plan_version_id=billable.plan_version_id,
-        plan_id=billable.plan_id,
-        plan_name=billable.plan_name,
-        price=billable.terms,
-        usage=usage,
-        period=billable.period,
-        source=source,
-        meter_name=item.meter.display_name if item.meter is not None else "",
-        share=None if share is None else ShareFacts(share.numerator, share.denominator, share.describe()),
-        centers=centers,
-    )
+    return [(each.item, make_charge_facts(each, usage)) for each, usage in zip(found, used, strict=True)]
 
 
 def _discounts(row: SubscriptionDiscount | None) -> tuple[DiscountFacts, ...]:

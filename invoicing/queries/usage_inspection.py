@@ -7,19 +7,21 @@ recorded later came after it. Usage that is not billed yet is asked of what will
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, cast
+from uuid import UUID
 
 from django.db.models import F
 
-from accounts.models import Subscription, SubscriptionStatus
+from accounts.models import BILLABLE_STATUSES, Subscription, SubscriptionStatus
 from accounts.models.subscription import RUNNING_STATUSES
 from billing_site.kernel.periods import Period
 from invoicing.calculation.texts import parse_instant
 from invoicing.models import InvoiceLine, InvoiceStatus, LineType
 from invoicing.queries.billables import Billables, load_billables
+from invoicing.queries.billed_usage import list_silent_periods, reaches_back
 from invoicing.queries.facts import get_boundary
 from invoicing.queries.sellers import get_sellers
 from metering.models import UsageEvent
@@ -45,8 +47,10 @@ class EventBilling:
     """
     How an event is billed. `line` is the line that holds its time, with its invoice, if there is one.
 
-    `after_invoice`: the line was made before the event was recorded. `next_invoice` and `later_invoice` name the
-    subscription, and `due_at` is when its next invoice is due. `closed`: its time was billed without its meter.
+    `invoiced` names the line that holds it: that of its period, or one that billed late usage after it.
+    `after_invoice`: the lines were made before the event was recorded; with `due_at` the next invoice of the
+    subscription bills it, without none does. `next_invoice` and `later_invoice` name the subscription, and `due_at` is
+    when its next invoice is due. `closed`: its time was billed without its meter.
     """
 
     state: BillingState
@@ -120,7 +124,7 @@ def _list_lines(event: UsageEvent) -> list[_Line]:
             is_reversed=False,
         )
         .exclude(invoice__status=InvoiceStatus.VOID)
-        .select_related("invoice__subscription")
+        .select_related("invoice__subscription__account", "invoice__seller")
         .defer("trace", "invoice__trace", "invoice__account_snapshot", "invoice__seller_snapshot")
         .annotate(recorded=F("trace__charge__source__last_recorded_at"))
         .order_by("id")
@@ -137,10 +141,27 @@ def _explain_by_lines(recorded_at: datetime, lines: Sequence[_Line]) -> EventBil
         return None
     chosen = next((each for each in lines if each.holds(recorded_at)), lines[0])
     is_draft = chosen.line.invoice.status == InvoiceStatus.DRAFT
-    state: BillingState = "after_invoice"
     if chosen.holds(recorded_at):
-        state = "drafted" if is_draft else "invoiced"
-    return EventBilling(state, chosen.line, chosen.line.invoice.subscription)
+        return EventBilling("drafted" if is_draft else "invoiced", chosen.line, chosen.line.invoice.subscription)
+    subscription = chosen.line.invoice.subscription
+    if is_draft and chosen.line.invoice.finalize_at is not None:
+        # Measured again before it is issued.
+        return EventBilling("drafted", chosen.line, subscription)
+    if subscription is not None and subscription.status in BILLABLE_STATUSES:
+        boundary = get_boundary(subscription)
+        if boundary.closing is not None and chosen.line.period_end > boundary.closing.start:
+            # An interim invoice has what came before it; the period is not over.
+            return EventBilling("next_invoice", None, subscription, subscription.next_billing_at)
+    return EventBilling("after_invoice", chosen.line, subscription, _find_late_due(chosen.line))
+
+
+def _find_late_due(line: InvoiceLine) -> datetime | None:
+    """Return when the invoice is due that bills what came late for a line; None if none does."""
+    invoice, subscription = line.invoice, line.invoice.subscription
+    if subscription is None or subscription.status not in BILLABLE_STATUSES:
+        return None
+    within = reaches_back(get_boundary(subscription), line.period, invoice.seller)
+    return subscription.next_billing_at if within else None
 
 
 # ---- what will be billed --------------------------------------------------------------------------------------------
@@ -157,11 +178,14 @@ def _explain_by_subscriptions(event: UsageEvent) -> EventBilling:
     if not running:
         return EventBilling("no_subscription")
     billables = load_billables(running, sellers=get_sellers([each.account for each in running]))
-    found = [_explain_by_subscription(event, each, billables) for each in running]
+    silent = set(list_silent_periods([get_boundary(each) for each in running], billables))
+    found = [_explain_by_subscription(event, each, billables, silent) for each in running]
     return min(found, key=lambda each: _FIRST[each.state])
 
 
-def _explain_by_subscription(event: UsageEvent, subscription: Subscription, billables: Billables) -> EventBilling:
+def _explain_by_subscription(
+    event: UsageEvent, subscription: Subscription, billables: Billables, silent: Collection[tuple[UUID, Period]]
+) -> EventBilling:
     def say(state: BillingState) -> EventBilling:
         due_at = subscription.next_billing_at if state in ("next_invoice", "later_invoice") else None
         return EventBilling(state, None, subscription, due_at)
@@ -174,7 +198,8 @@ def _explain_by_subscription(event: UsageEvent, subscription: Subscription, bill
     boundary = get_boundary(subscription)
     billed = {each.item.meter_id: each for each in billables.list_for(boundary) if each.type == "usage"}
     if (billable := billed.get(event.meter_id)) is not None:
-        if moment in billable.period:
+        late = any(item_id == billable.item.id and moment in period for item_id, period in silent)
+        if moment in billable.period or late:
             return say("next_invoice")
         return say("later_invoice" if moment >= billable.period.end else "closed")
     # The first boundary bills no usage: what the running period uses is billed when it closes.

@@ -26,10 +26,12 @@ from accounts.services.credit_grants import expire_grants
 from accounts.services.deposits import expire_deposits
 from billing_site.kernel import clock
 from billing_site.kernel.money import format_decimal
-from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
+from invoicing.models import BillingRun, Invoice, OutcomeStatus, RunOutcome
 from invoicing.rehearsal.world import Refused, World
 from invoicing.services.cost_alerts import evaluate_cost_alerts
+from invoicing.services.grace import sweep_grace_periods
 from invoicing.services.incomplete import cancel_unpaid_starts
+from invoicing.services.interim import sweep_interim_invoices
 from invoicing.services.pauses import resume_due
 from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run
@@ -193,6 +195,18 @@ def _ring_deadline(world: World) -> list[str]:
     return [f"starts canceled, not paid in time: {cancel_unpaid_starts(at=world.now, actor=world.actor)}"]
 
 
+def _find_next_grace(world: World, after: datetime, until: datetime) -> datetime | None:
+    held = Invoice.objects.filter(
+        account_id__in=world.account_ids, status="draft", finalize_at__gt=after, finalize_at__lte=until
+    )
+    return held.order_by("finalize_at").values_list("finalize_at", flat=True).first()
+
+
+def _ring_grace(world: World) -> list[str]:
+    issued = sweep_grace_periods(at=world.now, actor=world.actor, org_id=world.org_id)
+    return [f"drafts issued: {len(issued)}"] if issued else []
+
+
 def _find_next_period(world: World, after: datetime, until: datetime) -> datetime | None:
     """Return when the next alert that has had its say is armed again."""
     silent = CostAlert.objects.filter(
@@ -211,6 +225,12 @@ def look_at_alerts(world: World) -> list[str]:
     ]
 
 
+def bill_thresholds(world: World) -> list[str]:
+    """Do what follows usage: invoice what has reached a threshold, and return remarks."""
+    issued = sweep_interim_invoices(at=world.now, actor=world.actor, org_id=world.org_id)
+    return [f"interim invoices: {len(issued)}"] if issued else []
+
+
 # In this order at the same instant: money that ends at an instant is gone when the bill of that instant is made, and a
 # phase that begins with a period is the one whose price opens it. Alerts see what all of that has come to.
 SCHEDULES: Final[tuple[Schedule, ...]] = (
@@ -220,5 +240,6 @@ SCHEDULES: Final[tuple[Schedule, ...]] = (
     Schedule("unpaid starts", _find_next_deadline, _ring_deadline),
     Schedule("subscription schedules", _find_next_step, _ring_steps),
     Schedule("billing cycle", _find_next_boundary, _ring_cycle),
+    Schedule("grace periods", _find_next_grace, _ring_grace),
     Schedule("cost alerts", _find_next_period, look_at_alerts),
 )

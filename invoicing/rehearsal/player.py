@@ -161,7 +161,8 @@ class _Player:
                 check_promises()
             with transaction.atomic(), clock.travel(self.world.now):
                 if step.action is not None:
-                    done.remarks = (*step.action.play(self.world), *clockwork.look_at_alerts(self.world))
+                    remarks = [*step.action.play(self.world), *clockwork.bill_thresholds(self.world)]
+                    done.remarks = (*remarks, *clockwork.look_at_alerts(self.world))
                 check_promises()
         except DomainError as error:
             done.refusal = Refusal(error.code, explain_refusal(error).removeprefix(f"{error.code}: "))

@@ -10,6 +10,7 @@ from accounts.services.subscriptions import MAX_TRIAL_DAYS
 from billing_site.kernel.countries import is_country
 from catalog.models import ProrationBasis, ProrationUnit
 from invoicing.models import IntervalChange, PauseCredit, RoundingRule, TaxMode, UnusedTime
+from invoicing.models.seller import MAX_GRACE_HOURS, MAX_LATE_PERIODS
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.story import Settings
 
@@ -20,7 +21,7 @@ _PREFIX_LENGTH: Final = 20
 # Policies of the format that no setting of this version carries.
 NOT_YET: Final = frozenset(
     """
-    anchor_change change_when credit_unused late_usage_periods maximum minimum proration_behavior zero_usage
+    anchor_change change_when credit_unused maximum minimum proration_behavior zero_usage
     """.split()
 )
 # The word of a story, the column of the seller, and its choices.
@@ -48,6 +49,12 @@ def read_settings(fields: Fields | None) -> Settings:
     if gated is not None:
         seller["payment_gated"] = gated
     seller |= _read_review(fields.block("review"))
+    late_periods = fields.integer("late_usage_periods", least=0, most=MAX_LATE_PERIODS)
+    if late_periods is not None:
+        seller["late_usage_periods"] = late_periods
+    grace_hours = fields.integer("grace_hours", least=0, most=MAX_GRACE_HOURS)
+    if grace_hours is not None:
+        seller["grace_hours"] = grace_hours
     trial_days = fields.integer("trial_days", least=0, most=MAX_TRIAL_DAYS)
     block = fields.block("seller")
     if block is not None:

@@ -33,11 +33,12 @@ from invoicing.queries.facts import (
     get_due_boundary,
     settle_boundary,
 )
+from invoicing.queries.grace import find_finalize_at
 from invoicing.queries.pending_charges import lock_waiting
 from invoicing.queries.plan_credit import has_plan_credit, pass_plan_credit
 from invoicing.services.activation import activate_without_invoice
 from invoicing.services.drafting import DraftToWrite, write_drafts
-from invoicing.services.issuing import issue_invoices
+from invoicing.services.issuing import issue_invoices, snapshot_invoice
 from invoicing.services.items import store_items
 from invoicing.services.plan_credit import store_plan_credit
 from invoicing.services.review_holds import find_holds, hold_invoices
@@ -90,6 +91,7 @@ def bill_subscriptions(
     """
     Bill everything that is due as of `as_of`, missed periods one by one, and issue the invoices.
 
+    Where the seller gives usage some time to come, invoices that close a period stay drafts until then.
     Runs in the caller's transaction: all of it or nothing. Locks the accounts that have money stored or get credit with
     their plan, then the subscriptions, both in the order of their ids. The number of queries depends on the number of
     missed periods, not on the number of subscriptions. A boundary at or after the next step of a subscription's
@@ -97,6 +99,7 @@ def bill_subscriptions(
     :raises IntegrityError: if a period is billed already (`…_period_billed_once`).
     """
     billing = _start(list(subscription_ids), as_of=as_of, actor=actor, run=run)
+    billing.may_hold = True
     billing.bill_due()
     return billing.finish()
 
@@ -194,6 +197,7 @@ class _Billing:
         self.waits = load_waits(self.billed)
         self.changes: list[events.NewEvent] = []
         self.reason = ""
+        self.may_hold = False
 
     def bill_due(self) -> None:
         """Bill every boundary that has come, those that were missed one after the other."""
@@ -226,8 +230,10 @@ class _Billing:
                 seller = self.sellers.of(subscription.account)
                 at = _get_now(subscription, self.as_of)
                 discount = self.billables.discounts.use_month(subscription.id, at=at)
+                held_until = find_finalize_at(each.boundary, seller) if self.may_hold else None
+                extra = {"finalize_at": held_until} if held_until is not None and held_until > at else {}
                 to_write = DraftToWrite(
-                    draft, subscription, subscription.account, seller, each.items, each.waiting, discount
+                    draft, subscription, subscription.account, seller, each.items, each.waiting, discount, extra
                 )
                 pending[at].append(to_write)
         taken_over = {
@@ -241,8 +247,12 @@ class _Billing:
             written = [invoice for invoice, _ in write_drafts(drafts, run=self.run)]
             known = {invoice.id: each.draft for invoice, each in zip(written, drafts, strict=True)}
             ready = self._hold(written, drafts, at=at)
-            for invoice in issue_invoices(ready, at=at, actor=self.actor, money=self.money, drafts=known):
+            waiting = [invoice for invoice in ready if invoice.finalize_at is not None]
+            issued = [invoice for invoice in ready if invoice.finalize_at is None]
+            issue_invoices(issued, at=at, actor=self.actor, money=self.money, drafts=known)
+            for invoice in ready:
                 self.billed[_subscription_id(invoice)].invoices.append(invoice)
+            self.changes += [self._tell_waiting(invoice, at) for invoice in waiting]
         for boundary in boundaries:
             self.billed[boundary.subscription.id].boundaries += 1
             change = _settle(boundary, _get_now(boundary.subscription, self.as_of), self.actor, self.reason)
@@ -261,6 +271,18 @@ class _Billing:
         for invoice, _ in held:
             self.billed[_subscription_id(invoice)].held.append(invoice)
         return [invoice for invoice in written if not invoice.in_review]
+
+    def _tell_waiting(self, invoice: Invoice, at: datetime) -> events.NewEvent:
+        """Return the event of a draft that waits for usage."""
+        return events.NewEvent(
+            "invoice.created",
+            subject=invoice,
+            account_id=invoice.account_id,
+            at=at,
+            actor=self.actor,
+            data=snapshot_invoice(invoice) | {"finalize_at": invoice.finalize_at},
+            reason=self.reason,
+        )
 
     def _pass_plan_credit(self, boundaries: Sequence[DueBoundary]) -> None:
         # What waits for its first payment gets the credit of its plan with that payment.

@@ -123,6 +123,8 @@ def build_line(invoice: Invoice, line: DraftLine, *, position: int, item: Subscr
     given = line.charge.given
     if item is None and given is None:
         raise KeyError(line.charge.item_id)
+    is_usage, billed, source = line.type == "usage", line.charge.billed, line.charge.source
+    names_original = is_usage and billed is not None and not billed.is_first
     return InvoiceLine(
         invoice=invoice,
         position=position,
@@ -141,6 +143,10 @@ def build_line(invoice: Invoice, line: DraftLine, *, position: int, item: Subscr
         meter_id=item.meter_id if item is not None else Meter.parse_id(given.meter_id) if given else None,
         period_start=line.period.start,
         period_end=line.period.end,
+        usage_events=source.event_count if is_usage else None,
+        usage_recorded_at=source.last_recorded_at if is_usage else None,
+        original_line_id=InvoiceLine.parse_id(billed.line) if names_original and billed is not None else None,
+        sequence=billed.sequence if names_original and billed is not None else 0,
         trace=line.trace,
     )
 

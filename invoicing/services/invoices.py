@@ -73,6 +73,9 @@ def find_void_obstacle(invoice: Invoice) -> str:
         return f"The seller does not void invoices that are issued{country}. {instead}"
     if invoice.amount_paid > sum_later_credits(invoice):
         return f"Something was paid on it. {instead}"
+    later = InvoiceLine.objects.filter(original_line__invoice=invoice, is_reversed=False).exclude(invoice=invoice)
+    if (named := later.select_related("invoice").order_by("-id").first()) is not None:
+        return f"{named.invoice} bills more usage of a period of this one: void that first."
     return ""
 
 
@@ -118,9 +121,10 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
     Cancel a draft or open invoice: its ledger entry is reversed, its periods are free again, its number stays used.
 
     Invoice credit, credit grants and prepaid money that paid of it, at issue or later, come back, and a discount gets
-    back the month that the invoice used.
+    back the month that the invoice used. Usage that later lines bill on top of its own is billed from the beginning
+    when the period is billed again, so those go first.
     :raises InvalidState: if it is neither draft nor open, or something else was paid on it, or its seller does not void
-        what is issued.
+        what is issued, or a later invoice bills more of its usage.
     Source: policies, rule 26.
     """
     lock_parties(invoice_id)

@@ -20,6 +20,7 @@ from billing_site.kernel.errors import FieldError, ValidationFailed
 from billing_site.kernel.languages import LanguageUnknown, clean_language
 from billing_site.kernel.money import is_known_currency
 from invoicing.models import Seller
+from invoicing.models.seller import MAX_GRACE_HOURS, MAX_LATE_PERIODS
 
 # What stands on documents and is kept with each of them.
 PRINTED: Final = (
@@ -56,7 +57,8 @@ _CHOICES: Final = (
 _PREFIXES: Final = ("invoice_prefix", "credit_note_prefix")
 _SWITCHES: Final = ("payment_gated", "voiding_allowed", "mails_invoices", "review_negative", "review_approval")
 _REVIEW: Final = ("review_factor", "review_amounts")
-EDITABLE: Final = frozenset({*PRINTED, *_CHOICES, *_PREFIXES, *_SWITCHES, *_REVIEW, "due_days", "ledger_codes"})
+_NUMBERS: Final = ("due_days", "late_usage_periods", "grace_hours")
+EDITABLE: Final = frozenset({*PRINTED, *_CHOICES, *_PREFIXES, *_SWITCHES, *_REVIEW, *_NUMBERS, "ledger_codes"})
 
 # A series of a year is `INV-2026`: a prefix that ends like one could meet it.
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9/-]{0,14}")
@@ -216,6 +218,18 @@ def _check_amounts(value: object) -> dict[str, int]:
     return dict(value)
 
 
+def _check_late_periods(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value <= MAX_LATE_PERIODS:
+        raise _Refused("out_of_range", f"Late usage is billed for at most {MAX_LATE_PERIODS} periods back.")
+    return value
+
+
+def _check_grace_hours(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value <= MAX_GRACE_HOURS:
+        raise _Refused("out_of_range", f"Invoices stay drafts for at most {MAX_GRACE_HOURS} hours.")
+    return value
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "name": _check_name,
     "country": _check_country,
@@ -227,5 +241,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "review_factor": _check_factor,
     "review_amounts": _check_amounts,
     "ledger_codes": _check_ledger_codes,
+    "late_usage_periods": _check_late_periods,
+    "grace_hours": _check_grace_hours,
     **dict.fromkeys(_SWITCHES, bool),
 }

@@ -6,13 +6,16 @@ Source: design, Trace; ADR 0005.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from django.db.models import Sum
 
 from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
-from invoicing.calculation.facts import InvoiceFacts
+from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
+from invoicing.calculation.texts import format_exact
 from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceTax
 from invoicing.services.drafting import get_tax_mode
 from metering.queries.measuring import MeasureRequest, measure_usage
@@ -150,17 +153,37 @@ def _compare_usage(lines: list[InvoiceLine], draft: Draft) -> tuple[list[Differe
         for row, line in zip(lines, draft.lines, strict=False)
         if row.meter_id is not None and line.type == "usage" and line.charge.given is None
     ]
+    newest = _find_newest([row for row, _, _ in metered])
     missing, late = [], []
     for (row, line, _), found in zip(metered, measure_usage([request for *_, request in metered]), strict=True):
-        now = found.usage.quantity
-        if now < row.quantity and (corrected := _count_corrected(row, line)):
+        now, billed = found.usage.quantity, line.charge.quantity
+        after = newest.get(row.original_line_id or row.id)
+        if after is not None and after.id != row.id:
+            then = ChargeFacts.from_dict(after.trace["charge"]).quantity
+            if then != billed:
+                late.append(f"{line.charge.meter_name}: {_describe_change(then - billed)}, billed on {after.invoice}")
+            billed = then
+        if now < billed and (corrected := _count_corrected(row, line)):
             events = "1 event" if corrected == 1 else f"{corrected} events"
-            late.append(f"{line.charge.meter_name}: {row.quantity - now} taken back after the invoice ({events})")
-        elif now < row.quantity:
-            missing.append(Difference(f"line {row.position} usage", str(row.quantity), str(now)))
-        elif now > row.quantity:
-            late.append(f"{line.charge.meter_name}: {now - row.quantity} recorded after the invoice")
+            late.append(f"{line.charge.meter_name}: {_describe_change(now - billed)} ({events})")
+        elif now < billed:
+            missing.append(Difference(f"line {row.position} usage", str(billed), str(now)))
+        elif now > billed:
+            late.append(f"{line.charge.meter_name}: {_describe_change(now - billed)}")
     return missing, late
+
+
+def _find_newest(rows: Sequence[InvoiceLine]) -> dict[uuid.UUID, InvoiceLine]:
+    """Return the newest line on top of each first one, by the id of the first. One query."""
+    firsts = {row.original_line_id or row.id for row in rows}
+    found = InvoiceLine.objects.filter(original_line__in=firsts, is_reversed=False).select_related("invoice")
+    return {line.original_line_id: line for line in found.order_by("sequence") if line.original_line_id is not None}
+
+
+def _describe_change(change: Decimal) -> str:
+    if change < 0:
+        return f"{format_exact(-change)} taken back after the invoice"
+    return f"{format_exact(change)} recorded after the invoice"
 
 
 def _count_corrected(row: InvoiceLine, line: DraftLine) -> int:

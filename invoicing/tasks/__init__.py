@@ -1,7 +1,9 @@
 """Celery tasks of invoicing; imported here so that the worker finds them."""
 
 from invoicing.tasks.documents import store_invoice_documents, sweep_invoice_documents
+from invoicing.tasks.grace import sweep_due_grace_periods
 from invoicing.tasks.incomplete import cancel_unpaid_starts
+from invoicing.tasks.interim import sweep_due_interim_invoices
 from invoicing.tasks.pauses import resume_due_subscriptions
 from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods
 from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
@@ -18,6 +20,8 @@ __all__ = [
     "run_billing_cycle",
     "store_invoice_documents",
     "sweep_billing_runs",
+    "sweep_due_grace_periods",
+    "sweep_due_interim_invoices",
     "sweep_invoice_documents",
     "sweep_payment_methods",
     "sweep_plan_moves",

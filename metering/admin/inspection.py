@@ -62,6 +62,12 @@ _SAID: Final[dict[str, _Said]] = {
     "invoiced": _Said("Invoiced", "good", "On {invoice}, line {position}: {line}."),
     "drafted": _Said("On a draft", "info", "On {invoice}, line {position}, which is not issued yet: {line}."),
     "after_invoice": _Said("After the invoice", "warning", "Recorded after {invoice} was made. " + _LATE),
+    "late": _Said(
+        "Late usage",
+        "info",
+        "Recorded after {invoice} was made. The next invoice of {subscription}, due {due}, bills it at the prices of "
+        "its time.",
+    ),
     "next_invoice": _Said("Next invoice", "info", "Will be on the next invoice of {subscription}, due {due}."),
     "later_invoice": _Said("Later invoice", "info", "Will be on an invoice of {subscription} after the next one."),
     "trial": _Said("Not billed", "neutral", "It happened in the trial of {subscription}, which bills no usage."),
@@ -86,6 +92,11 @@ _WITHOUT_IT: Final[dict[str, _Said]] = {
 _TAKEN_BACK_LATE: Final = (
     "{invoice} was made before it was taken back, stays as it is, and bills it. Nothing is credited by itself: where "
     "money is owed, credit it by hand."
+)
+_GIVEN_BACK: Final = "It was taken back after its invoice was made; {invoice}, line {position}, settles that: {line}."
+_GIVEN_BACK_NEXT: Final = (
+    "{invoice} was made before it was taken back and bills it. The next invoice of {subscription}, due {due}, rates "
+    "the rest again and settles the difference."
 )
 
 
@@ -115,8 +126,8 @@ def build_inspection(found: UsageInspection) -> dict[str, Any]:
 def _say(found: UsageInspection, zone: str) -> Verdict:
     """Return how an event is billed, as a badge and a sentence with links."""
     billing = found.billing
-    said = _SAID[billing.state]
-    if found.voiding is not None and found.voiding.state == billing.state:
+    said = _SAID["late" if billing.state == "after_invoice" and billing.due_at is not None else billing.state]
+    if found.voiding is not None and (found.voiding.state, found.voiding.line) == (billing.state, billing.line):
         said = _WITHOUT_IT.get(billing.state, said)
     return Verdict(said.badge, said.tone, format_html(said.text, **_name_parts(billing, zone)))
 
@@ -124,8 +135,12 @@ def _say(found: UsageInspection, zone: str) -> Verdict:
 def _say_voiding(found: UsageInspection, zone: str) -> Verdict | None:
     """Return what is special about how the taking back is billed; nothing while both go the same way."""
     voiding = found.voiding
-    if voiding is None or voiding.state == found.billing.state:
+    if voiding is None or (voiding.state, voiding.line) == (found.billing.state, found.billing.line):
         return None
+    if voiding.state == "invoiced":
+        return Verdict("Given back", "good", format_html(_GIVEN_BACK, **_name_parts(voiding, zone)))
+    if voiding.due_at is not None:
+        return Verdict("Taken back later", "info", format_html(_GIVEN_BACK_NEXT, **_name_parts(voiding, zone)))
     return Verdict("Taken back later", "warning", format_html(_TAKEN_BACK_LATE, **_name_parts(voiding, zone)))
 
 

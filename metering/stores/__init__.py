@@ -42,6 +42,7 @@ from metering.stores.steps import (
     list_event_steps,
     sum_steps,
 )
+from metering.stores.watermarks import Watermark, read_watermarks
 from metering.stores.writing import insert_events
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "StepRequest",
     "StoredEvent",
     "StreamedEvent",
+    "Watermark",
     "delete_clients_before",
     "find_by_keys",
     "find_event",
@@ -89,6 +91,7 @@ __all__ = [
     "project_dimensions",
     "read_counters",
     "read_last_values",
+    "read_watermarks",
     "search_events",
     "stream_events",
     "stream_series",

@@ -366,7 +366,7 @@ class TestVerification:
         world.use(account, "input_tokens", ["12.5"], at=datetime(2023, 11, 9, tzinfo=UTC), key="late")
         found = verify_invoice(invoice, check_usage=True)
         assert found.holds
-        assert found.late_usage == ["Input tokens: 12.500000000000 recorded after the invoice"]
+        assert found.late_usage == ["Input tokens: 12.5 recorded after the invoice"]
 
     def test_finds_usage_that_vanished(self, invoice: Invoice) -> None:
         self.tamper("DELETE FROM usage_events")

@@ -22,6 +22,7 @@ _BILLING: Final = {
     "invoiced": "on invoice {invoice}",
     "drafted": "on a draft invoice",
     "after_invoice": "recorded after invoice {invoice} was made; no invoice bills it by itself",
+    "late": "recorded after invoice {invoice} was made; on the next invoice of {subscription}, due {due}",
     "next_invoice": "on the next invoice of {subscription}, due {due}",
     "later_invoice": "on a later invoice of {subscription}",
     "trial": "not billed: it happened in a trial",
@@ -134,7 +135,8 @@ def amend_event(
 def describe_billing(billing: dict[str, Any]) -> str:
     """Return how an event is billed, as words."""
     due = billing.get("due_at")
-    words: str = _BILLING.get(billing["state"], billing["state"])
+    state = "late" if billing["state"] == "after_invoice" and due else billing["state"]
+    words: str = _BILLING.get(state, state)
     return words.format(
         invoice=billing.get("invoice_number") or billing.get("invoice_id"),
         subscription=billing.get("subscription_id"),

@@ -33,6 +33,7 @@ from invoicing.rehearsal.steps.reviews import Decide
 from invoicing.rehearsal.steps.schedules import PlanPhases
 from invoicing.rehearsal.steps.subscriptions import Subscribe
 from invoicing.rehearsal.steps.usage import ReportUsage
+from invoicing.rehearsal.steps.usage_corrections import CorrectUsage
 from invoicing.rehearsal.story import Action
 
 Reader = Callable[[Fields, Scope], Action]
@@ -44,6 +45,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "add_line": AddLine.read,
     "adjust_balance": AdjustBalance.read,
     "alert": AlertStep.read,
+    "amend_usage": CorrectUsage.read_amend,
     "cancel": Cancel.read,
     "change_plan": Change.read_plan,
     "change_quantity": Change.read_quantity,
@@ -76,6 +78,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "usage": ReportUsage.read,
     "void_credit_note": VoidCreditNote.read,
     "void_invoice": VoidInvoice.read,
+    "void_usage": CorrectUsage.read_void,
 }
 
 # Verbs of the format whose features this version does not have.

@@ -41,6 +41,7 @@ class Subscribe:
             "alignment": fields.choice("alignment", Alignment.values) or None,
             "billing_cycle_anchor": fields.day("billing_cycle_anchor"),
             "payment_gated": fields.flag("payment_gated"),
+            "billing_threshold": fields.integer("billing_threshold", least=1),
         }
         found = cls(
             account=account,
@@ -67,6 +68,8 @@ class Subscribe:
             shown.append(f"anchored on {self.options['billing_cycle_anchor']}")
         if self.options.get("payment_gated"):
             shown.append("once paid")
+        if "billing_threshold" in self.options:
+            shown.append(f"invoiced early at {self.options['billing_threshold']}")
         if self.backdate_to is not None:
             shown.append(f"since {self.backdate_to:%Y-%m-%dT%H:%M:%SZ}")
         if self.name:

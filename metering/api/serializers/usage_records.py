@@ -24,7 +24,7 @@ BILLING_STATES = {
     "charged": "taken from the prepaid balance when it happened",
     "invoiced": "on an issued invoice",
     "drafted": "on a draft",
-    "after_invoice": "recorded after the invoice of its time was made; no invoice bills it by itself",
+    "after_invoice": "recorded after the invoice of its time; with `due_at` the next invoice bills it, else none does",
     "next_invoice": "goes on the next invoice of the subscription",
     "later_invoice": "goes on an invoice after that",
     "trial": "happened in a trial: not billed",
