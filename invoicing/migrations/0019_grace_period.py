@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0023_billing_threshold'),
-        ('invoicing', '0016_late_usage'),
+        ('invoicing', '0018_late_usage'),
     ]
 
     operations = [

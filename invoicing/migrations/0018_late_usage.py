@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0021_tax_exempt'),
         ('catalog', '0005_plan_proration'),
-        ('invoicing', '0015_credit_notes'),
+        ('invoicing', '0017_waiting_items'),
     ]
 
     operations = [
