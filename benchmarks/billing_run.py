@@ -1,10 +1,14 @@
 """
-Invoices per second of a billing run, and queries per invoice.
+Invoices per second of a billing run, by one process and by two, and what they are spent on.
 
-    python benchmarks/billing_run.py [--subscriptions 10000] [--chunk 500]
+    python benchmarks/billing_run.py [--subscriptions 4000] [--chunk 500] [--small 1000] [--budget 600] [--checked 100]
 
-Each subscription has a fee and two usage meters. The run is the product's own (`plan_run`, `work_run`), in one process.
-The limit it is compared with is measured in the same run: a plain COPY of exactly the rows that the run wrote, into
+Each subscription has a fee and three usage meters, whose totals are there as ingest leaves them. The run is the
+product's own (`plan_run`, `work_run`). The database is filled inside the server, so `--subscriptions 100000` needs a
+minute for it. Three runs are measured, each over subscriptions that are due for the first time: a small one, and two
+over the full number, by one process and by two.
+
+The limit they are compared with is measured in the same minute: a plain COPY of exactly the rows that a run wrote, into
 empty copies of the same tables with their constraints and indexes, but without triggers and foreign keys.
 """
 
@@ -12,157 +16,183 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import resource
+import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.harness import private_database
+from benchmarks.harness import private_database, set_up_django
 
-START = datetime(2024, 3, 1, tzinfo=UTC)
-END = datetime(2024, 4, 1, tzinfo=UTC)
-EVENTS_PER_METER = 3
-BATCH = 2_000
 WRITTEN = (
     "invoices",
     "invoice_lines",
     "ledger_entries",
     "ledger_postings",
+    "deferred_revenue",
     "billing_events",
     "billing_run_outcomes",
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--subscriptions", type=int, default=10_000)
-    parser.add_argument("--chunk", type=int, default=500)
-    arguments = parser.parse_args()
-    with private_database():
-        from django.conf import settings
+@dataclass(slots=True)
+class Work:
+    """What one process did: seconds, its own processor time, the server's, queries, and memory after each chunk."""
 
-        settings.BILLING_RUN_CHUNK_SIZE = arguments.chunk
-        settings.JOBS_SENDER = "benchmarks.billing_run.drop_job"
-        seconds = timed(lambda: seed(arguments.subscriptions))
-        print(f"seeded {arguments.subscriptions:,} subscriptions in {seconds:.1f} s")
-        report(*measure_run())
+    seconds: float = 0.0
+    processor: float = 0.0
+    server: float = 0.0
+    queries: Counter[int] = field(default_factory=Counter)
+    phases: Counter[str] = field(default_factory=Counter)
+    memory: list[int] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subscriptions", type=int, default=4_000)
+    parser.add_argument("--small", type=int, default=1_000, help="the size that growth is counted from")
+    parser.add_argument("--chunk", type=int, default=500)
+    parser.add_argument("--budget", type=int, default=600, help="seconds after which a run of processes is given up")
+    parser.add_argument("--checked", type=int, default=100, help="invoices that are verified at the end")
+    parser.add_argument("--worker", nargs=2, metavar=("URL", "RUN"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work_alone(*arguments.worker, chunk=arguments.chunk)
+        return
+    with private_database() as url:
+        configure(arguments.chunk)
+        small = measure_one(arguments.small)
+        report_one("one process, small", arguments.small, *small)
+        large = measure_one(arguments.subscriptions)
+        report_one("one process", arguments.subscriptions, *large)
+        growth = (large[0].seconds / arguments.subscriptions) / (small[0].seconds / arguments.small)
+        print(f"  time per invoice, large to small   {growth:8.2f}")
+        two = measure_two(url, arguments.subscriptions, chunk=arguments.chunk, budget=arguments.budget)
+        print(f"two processes: {arguments.subscriptions / two:,.0f} invoices/s, {large[0].seconds / two:.2f} x one")
+        check(arguments.checked)
+
+
+def configure(chunk: int) -> None:
+    """Set the size of a chunk, and send jobs nowhere: documents are rendered by jobs, which are no part of the run."""
+    from django.conf import settings
+
+    settings.BILLING_RUN_CHUNK_SIZE = chunk
+    settings.JOBS_SENDER = "benchmarks.billing_run.drop_job"
 
 
 def drop_job(name: str, values: dict[str, Any]) -> None:
-    """No broker here: documents are rendered by jobs, which are no part of the run."""
+    """No broker here."""
 
 
-def timed(action: Any) -> float:
-    """Return the seconds that `action` takes."""
+def fill(count: int) -> Any:
+    """Make `count` subscriptions that are due and plan their run."""
+    from billing_site.kernel.actors import SYSTEM
+    from invoicing.services.runs import RunRequest, plan_run
+    from tests.support.cloning import END, clone_more
+
     begun = time.perf_counter()
-    action()
-    return time.perf_counter() - begun
+    clone_more(count)
+    filled = time.perf_counter()
+    run = plan_run(org_id="default", as_of=END, request=RunRequest(SYSTEM), livemode=False)
+    planned = time.perf_counter() - filled
+    print(f"{count:,} subscriptions made in {filled - begun:.1f} s, their run planned in {planned:.1f} s", flush=True)
+    return run
 
 
-def seed(count: int) -> None:
-    """Write accounts, subscriptions that are due on 1 April 2024, and their usage of March."""
-    from accounts.models import Account, BillingMode, Subscription, SubscriptionItem
-    from catalog.models import Plan
-    from tests.support import world
-
-    world.publish(at=START - timedelta(days=1))
-    plan = Plan.objects.select_related("current_version").get(key="pro")
-    version = plan.current_version
-    assert version is not None
-    prices = list(version.prices.order_by("id"))
-    accounts = [Account(name=f"Customer {number}", external_id=f"customer-{number}") for number in range(count)]
-    Account.objects.bulk_create(accounts, batch_size=BATCH)
-    subscriptions = [
-        Subscription(
-            account=account,
-            product_id=plan.product_id,
-            plan_version=version,
-            status="active",
-            currency="usd",
-            interval="month",
-            timezone="UTC",
-            anchor_date=START.date(),
-            current_period_start=START,
-            current_period_end=END,
-            next_boundary=1,
-            next_billing_at=END,
-            started_at=START,
-        )
-        for account in accounts
-    ]
-    Subscription.objects.bulk_create(subscriptions, batch_size=BATCH)
-    items = [
-        SubscriptionItem(
-            subscription=subscription,
-            price=price,
-            meter_id=price.meter_id,
-            billing_mode=BillingMode.METERED if price.is_metered else BillingMode.LICENSED,
-            quantity=0 if price.is_metered else 1,
-            started_at=START,
-        )
-        for subscription in subscriptions
-        for price in prices
-    ]
-    SubscriptionItem.objects.bulk_create(items, batch_size=BATCH)
-    seed_usage(accounts, [price.meter_id for price in prices if price.meter_id is not None])
-
-
-def seed_usage(accounts: list[Any], meter_ids: list[Any]) -> None:
-    """Write a few events per account and meter."""
-    from metering.stores import EventRow, insert_events
-
-    rows = [
-        EventRow(
-            account_id=account.pk,
-            meter_id=meter_id,
-            idempotency_key=f"event-{number}",
-            value=Decimal(100_000 + index * 7 + number),
-            timestamp=START + timedelta(days=3 * number + 1),
-            recorded_at=START + timedelta(days=3 * number + 1),
-        )
-        for index, account in enumerate(accounts)
-        for meter_id in meter_ids
-        for number in range(EVENTS_PER_METER)
-    ]
-    for first in range(0, len(rows), BATCH):
-        insert_events(rows[first : first + BATCH])
-
-
-def measure_run() -> tuple[float, int, Counter[str], float]:
-    """Run the cycle and return its seconds, queries, the rows in each table, and the seconds of the plain COPY."""
+def measure_one(count: int) -> tuple[Work, Counter[str], float]:
+    """Work a run off in this process; return what it took, the rows it wrote, and the seconds of their COPY."""
     from django.db import connection
 
     from billing_site.kernel.actors import SYSTEM
     from invoicing.services.run_work import work_run
-    from invoicing.services.runs import RunRequest, count_outcomes, plan_run
+    from invoicing.services.runs import count_outcomes
 
-    queries = 0
-
-    def count_query(execute: Any, sql: Any, parameters: Any, many: Any, context: Any) -> Any:
-        nonlocal queries
-        queries += 1
-        return execute(sql, parameters, many, context)
-
+    run = fill(count)
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE accounts, subscriptions, subscription_items, prices, usage_events")
         before = {table: count_rows(cursor, table) for table in WRITTEN}
-    begun = time.perf_counter()
-    with connection.execute_wrapper(count_query):
-        run = plan_run(org_id="default", as_of=END, request=RunRequest(SYSTEM), livemode=False)
+        marks = {table: find_last(cursor, table) for table in WRITTEN}
+    work = Work()
+    server, processor, begun = read_server_time(), time.process_time(), time.perf_counter()
+    with watched(work):
         work_run(run_id=run.id, actor=SYSTEM)
-    seconds = time.perf_counter() - begun
+    work.seconds = time.perf_counter() - begun
+    work.processor, work.server = time.process_time() - processor, read_server_time() - server
     outcomes = count_outcomes(run)
-    if outcomes["failed"] or outcomes["pending"]:
+    if outcomes["issued"] != count:
         raise SystemExit(f"the run did not bill everything: {outcomes}")
     with connection.cursor() as cursor:
         rows = Counter({table: count_rows(cursor, table) - before[table] for table in WRITTEN})
-        return seconds, queries, rows, copy_again(cursor)
+        return work, rows, copy_again(cursor, marks)
+
+
+@contextmanager
+def watched(work: Work) -> Iterator[None]:
+    """Count the queries and the memory of each chunk, and the time it reads, computes and writes."""
+    from unittest import mock
+
+    from django.db import connection
+
+    from invoicing.services import billing, run_work
+
+    current: Counter[str] = Counter()
+
+    def count_query(execute: Any, sql: Any, parameters: Any, many: Any, context: Any) -> Any:
+        current["queries"] += 1
+        return execute(sql, parameters, many, context)
+
+    def timed(name: str, action: Any) -> Any:
+        def run(*arguments: Any, **options: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return action(*arguments, **options)
+            finally:
+                work.phases[name] += time.perf_counter() - begun  # type: ignore[assignment]
+
+        return run
+
+    chunk = run_work._bill_rows
+
+    def bill_rows(*arguments: Any) -> None:
+        current["queries"] = 0
+        begun = time.perf_counter()
+        chunk(*arguments)
+        work.phases["chunk"] += time.perf_counter() - begun  # type: ignore[assignment]
+        work.queries[current["queries"]] += 1
+        work.memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+    with (
+        mock.patch.object(run_work, "_bill_rows", bill_rows),
+        mock.patch.object(billing, "_start", timed("read", vars(billing)["_start"])),
+        mock.patch.object(billing, "gather_facts", timed("usage and facts", vars(billing)["gather_facts"])),
+        mock.patch.object(billing, "draft_invoice", timed("compute", vars(billing)["draft_invoice"])),
+        mock.patch.object(billing, "write_lines", timed("write lines", vars(billing)["write_lines"])),
+        mock.patch.object(billing, "issue_invoices", timed("issue: ledger, numbers", vars(billing)["issue_invoices"])),
+        mock.patch.object(billing, "_settle", timed("settle", vars(billing)["_settle"])),
+        connection.execute_wrapper(count_query),
+    ):
+        yield
+
+
+def read_server_time() -> float:
+    """Return the processor seconds of the server's process for this session; zero where it is elsewhere."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    try:
+        text = Path(f"/proc/{raw.info.backend_pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    values = text.rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def count_rows(cursor: Any, table: str) -> int:
@@ -171,12 +201,20 @@ def count_rows(cursor: Any, table: str) -> int:
     return int(cursor.fetchone()[0])
 
 
-def copy_again(cursor: Any) -> float:
-    """COPY the same rows into empty twins of the tables and return the seconds, without the time to read them."""
+def find_last(cursor: Any, table: str) -> str:
+    """Return the newest id of a table: what a run writes comes after it."""
+    cursor.execute(f"SELECT id FROM {table} ORDER BY id DESC LIMIT 1")
+    row = cursor.fetchone()
+    return str(row[0]) if row else "00000000-0000-0000-0000-000000000000"
+
+
+def copy_again(cursor: Any, marks: dict[str, str]) -> float:
+    """COPY the rows after `marks` into empty twins of the tables and return the seconds, without the time to read."""
     seconds = 0.0
-    for table in WRITTEN:
+    for table, mark in marks.items():
         buffer = io.BytesIO()
-        with cursor.copy(f"COPY {table} TO STDOUT (FORMAT binary)") as source:
+        query = f"COPY (SELECT * FROM {table} WHERE id > '{mark}') TO STDOUT (FORMAT binary)"
+        with cursor.copy(query) as source:
             for block in source:
                 buffer.write(block)
         cursor.execute(f"CREATE TABLE twin_{table} (LIKE {table} INCLUDING CONSTRAINTS INCLUDING INDEXES)")
@@ -184,19 +222,97 @@ def copy_again(cursor: Any) -> float:
         with cursor.copy(f"COPY twin_{table} FROM STDIN (FORMAT binary)") as target:
             target.write(buffer.getvalue())
         seconds += time.perf_counter() - begun
+        cursor.execute(f"DROP TABLE twin_{table}")
     return seconds
 
 
-def report(seconds: float, queries: int, rows: Counter[str], copy_seconds: float) -> None:
-    """Print the figures."""
-    invoices = rows["invoices"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"issued {invoices:,} invoices with {rows['invoice_lines']:,} lines in {seconds:.2f} s")
-    print(f"invoices per second        {invoices / seconds:10,.0f}")
-    print(f"queries per invoice        {queries / invoices:10.3f}   ({queries:,} in all)")
-    print(f"plain COPY of these rows   {invoices / copy_seconds:10,.0f} invoices per second")
-    print(f"ratio to plain COPY        {copy_seconds / seconds:10.3f}")
-    print(f"peak memory                {peak:10,} MiB")
+def report_one(title: str, count: int, work: Work, rows: Counter[str], copy_seconds: float) -> None:
+    """Print the figures of a run by one process."""
+    print(f"{title}: {count:,} invoices with {rows['invoice_lines']:,} lines in {work.seconds:.2f} s")
+    print(f"  invoices per second                {count / work.seconds:8,.0f}")
+    print(f"  plain COPY of these rows           {count / copy_seconds:8,.0f} invoices per second")
+    print(f"  ratio to plain COPY                {copy_seconds / work.seconds:8.3f}")
+    print(f"  processor time per invoice         {work.processor / count * 1e6:8,.0f} us, server ", end="")
+    print(f"{work.server / count * 1e6:,.0f} us")
+    print(f"  queries per chunk                  {', '.join(f'{n} ({times} x)' for n, times in work.queries.items())}")
+    if work.memory:
+        print(f"  memory after first and last chunk  {work.memory[0]:8,} MiB, {work.memory[-1]:,} MiB")
+    whole = work.phases.pop("chunk", 0) or 1
+    for name, seconds in work.phases.items():
+        print(f"    {name:32} {seconds / whole:8.1%}")
+    print(f"    {'the rest, without the commit':32} {1 - sum(work.phases.values()) / whole:8.1%}", flush=True)
+
+
+def measure_two(url: str, count: int, *, chunk: int, budget: int) -> float:
+    """Work a run off by two processes and return the seconds from when both have loaded the product to the end."""
+    from billing_site.kernel.actors import SYSTEM
+    from invoicing.services.runs import count_outcomes, finish_run
+
+    run = fill(count)
+    command = [sys.executable, __file__, "--chunk", str(chunk), "--worker", url, str(run.id)]
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+        for _ in range(2)
+    ]
+    try:
+        for worker in workers:
+            if worker.stdout is None or worker.stdout.readline().strip() != "ready":
+                raise SystemExit("a worker did not start")
+        begun = time.perf_counter()
+        for worker in workers:
+            if worker.stdin is not None:
+                worker.stdin.close()
+        for worker in workers:
+            worker.wait(timeout=budget)
+        seconds = time.perf_counter() - begun
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+            if worker.stdout is not None:
+                worker.stdout.close()
+    finish_run(run_id=run.id, actor=SYSTEM)
+    outcomes = count_outcomes(run)
+    if outcomes["issued"] != count:
+        raise SystemExit(f"the run did not bill everything: {outcomes}")
+    return seconds
+
+
+def work_alone(url: str, run_id: str, *, chunk: int) -> None:
+    """Be one of several processes that work on a run: load everything, say so, and begin when the others have."""
+    set_up_django(url, migrate=False)
+    configure(chunk)
+    from uuid import UUID
+
+    from django.db import connection
+
+    from billing_site.kernel.actors import SYSTEM
+    from invoicing.services.run_work import work_run
+
+    connection.ensure_connection()
+    print("ready", flush=True)
+    sys.stdin.read()
+    work_run(run_id=UUID(run_id), actor=SYSTEM)
+
+
+def check(count: int) -> None:
+    """Verify some invoices to the cent, the numbers of all, and the ledger."""
+    from accounts.queries.proof import prove_ledger
+    from invoicing.models import Invoice
+    from invoicing.services.verification import verify_invoice
+
+    numbers = list(Invoice.objects.order_by("number").values_list("number", flat=True))
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise SystemExit("the numbers have gaps")
+    wrong = [
+        str(found)
+        for invoice in Invoice.objects.order_by("-trace__charges__1__quantity", "id")[:count]
+        for found in verify_invoice(invoice, check_usage=True).differences
+    ]
+    fault = prove_ledger().fault
+    if wrong or fault is not None:
+        raise SystemExit(f"what was billed does not hold: {wrong[:3]} {fault}")
+    print(f"{len(numbers):,} numbers without a gap, {count} invoices recomputed to the cent, ledger proven")
 
 
 if __name__ == "__main__":

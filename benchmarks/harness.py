@@ -52,8 +52,8 @@ def private_database(url: str | None = None) -> Iterator[str]:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def set_up_django(url: str) -> None:
-    """Configure and migrate the product for the database at `url`, without debugging aids."""
+def set_up_django(url: str, *, migrate: bool = True) -> None:
+    """Configure the product for the database at `url`, without debugging aids, and migrate it unless told otherwise."""
     sys.path.insert(0, str(ROOT))
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "billing_site.settings",
@@ -72,7 +72,8 @@ def set_up_django(url: str) -> None:
     from django.core.management import call_command
 
     django.setup()
-    call_command("migrate", verbosity=0, interactive=False)
+    if migrate:
+        call_command("migrate", verbosity=0, interactive=False)
 
 
 def _maintenance_url(url: str) -> str:

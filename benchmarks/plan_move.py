@@ -15,17 +15,22 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.billing_run import START, drop_job, seed
+from benchmarks.billing_run import drop_job
 from benchmarks.harness import Variant, measure, print_results, private_database
 
 __all__ = ["drop_job"]
 PLAIN, PREVIEW, MOVE = "plain SELECT + UPDATE", "preview", "move"
+START = datetime(2024, 3, 1, tzinfo=UTC)
+END = datetime(2024, 4, 1, tzinfo=UTC)
+EVENTS_PER_METER = 3
+BATCH = 2_000
 MIDDLE = START + timedelta(days=14)
 
 
@@ -142,6 +147,75 @@ class PlainUpdate:
                     [[row[0] for row in values], [row[1] for row in values]],
                 )
         return len(rows)
+
+
+def seed(count: int) -> None:
+    """Write accounts, subscriptions that are due on 1 April 2024, and their usage of March."""
+    from accounts.models import Account, BillingMode, Subscription, SubscriptionItem
+    from catalog.models import Plan
+    from tests.support import world
+
+    world.publish(at=START - timedelta(days=1))
+    plan = Plan.objects.select_related("current_version").get(key="pro")
+    version = plan.current_version
+    assert version is not None
+    prices = list(version.prices.order_by("id"))
+    accounts = [Account(name=f"Customer {number}", external_id=f"customer-{number}") for number in range(count)]
+    Account.objects.bulk_create(accounts, batch_size=BATCH)
+    subscriptions = [
+        Subscription(
+            account=account,
+            product_id=plan.product_id,
+            plan_version=version,
+            status="active",
+            currency="usd",
+            interval="month",
+            timezone="UTC",
+            anchor_date=START.date(),
+            current_period_start=START,
+            current_period_end=END,
+            next_boundary=1,
+            next_billing_at=END,
+            started_at=START,
+        )
+        for account in accounts
+    ]
+    Subscription.objects.bulk_create(subscriptions, batch_size=BATCH)
+    items = [
+        SubscriptionItem(
+            subscription=subscription,
+            price=price,
+            meter_id=price.meter_id,
+            billing_mode=BillingMode.METERED if price.is_metered else BillingMode.LICENSED,
+            quantity=0 if price.is_metered else 1,
+            started_at=START,
+        )
+        for subscription in subscriptions
+        for price in prices
+    ]
+    SubscriptionItem.objects.bulk_create(items, batch_size=BATCH)
+    seed_usage(accounts, [price.meter_id for price in prices if price.meter_id is not None])
+
+
+def seed_usage(accounts: list[Any], meter_ids: list[Any]) -> None:
+    """Write a few events per account and meter."""
+    from metering.stores import EventRow, insert_events
+
+    rows = [
+        EventRow(
+            account_id=account.pk,
+            meter_id=meter_id,
+            idempotency_key=f"event-{number}",
+            value=Decimal(100_000 + index * 7 + number),
+            timestamp=START + timedelta(days=3 * number + 1),
+            recorded_at=START + timedelta(days=3 * number + 1),
+        )
+        for index, account in enumerate(accounts)
+        for meter_id in meter_ids
+        for number in range(EVENTS_PER_METER)
+    ]
+    for first in range(0, len(rows), BATCH):
+        insert_events(rows[first : first + BATCH])
 
 
 if __name__ == "__main__":

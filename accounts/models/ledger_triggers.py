@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pgtrigger
 
-from billing_site.platform.models.triggers import StrictTrigger
+from billing_site.platform.models.triggers import IndexScanTrigger, StrictTrigger
 
 
 def _refuse(message: str, table: str, constraint: str, code: str = "check_violation") -> str:
@@ -15,7 +15,7 @@ def _refuse(message: str, table: str, constraint: str, code: str = "check_violat
 
 
 _WRONG_CURRENCY = _refuse(
-    "format('posting in %s to a ledger account of another currency', NEW.currency)",
+    "'posting to a ledger account of another currency'",
     "ledger_postings",
     "ledger_postings_currency_of_account",
 )
@@ -28,19 +28,26 @@ _NO_POSTINGS = _refuse(
 
 # Amounts are never zero, so an entry whose postings sum to zero per currency has at least two of each currency.
 POSTING_TRIGGERS = [
-    StrictTrigger(
+    # Once for all postings of a statement; a run writes thousands at a time.
+    IndexScanTrigger(
         name="posting_currency",
-        when=pgtrigger.Before,
+        when=pgtrigger.After,
         operation=pgtrigger.Insert,
-        level=pgtrigger.Row,
+        level=pgtrigger.Statement,
+        referencing=pgtrigger.Referencing(new="added"),
         func=f"""
-            IF NOT EXISTS (
-                SELECT FROM ledger_accounts WHERE id = NEW.ledger_account_id AND currency = NEW.currency
+            IF EXISTS (
+                SELECT FROM (SELECT DISTINCT ledger_account_id, currency FROM added) AS touched
+                LEFT JOIN LATERAL (
+                    SELECT 1 AS found FROM ledger_accounts
+                    WHERE id = touched.ledger_account_id AND currency = touched.currency OFFSET 0
+                ) AS pot ON true
+                WHERE pot.found IS NULL
             ) THEN
                 {_WRONG_CURRENCY}
             END IF;
-            RETURN NEW;
-        """,
+            RETURN NULL;
+        """,  # noqa: S608 - constants only
     ),
     StrictTrigger(
         name="entry_balances",

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -21,9 +21,22 @@ from django.db.models import Q
 from accounts.models import LedgerAccount, LedgerEntry, Posting
 from accounts.models.ledger import ACCOUNT_KINDS, LEDGER_TYPES
 from billing_site.kernel.errors import InvalidState
-from billing_site.platform.models.bulk import copy_rows
+from billing_site.platform.models.bulk import RowMaker, copy_rows, insert_rows
+from billing_site.platform.models.copy_format import write_array
 
 PotKey = tuple[str, UUID | None, str]
+_ENTRY_COLUMNS: Final = (
+    "key",
+    "type",
+    "account_id",
+    "description",
+    "tags",
+    "metadata",
+    "expires_at",
+    "reverses_id",
+    "livemode",
+    "created_at",
+)
 
 
 class EntryUnbalanced(ValueError):
@@ -216,24 +229,27 @@ def _lock(ids: Iterable[UUID]) -> None:
 
 def _insert_entries(wanted: dict[str, NewEntry]) -> tuple[dict[str, LedgerEntry], list[NewEntry]]:
     """Insert what is new. Return all rows by key, and which of them were written now."""
+    make = RowMaker(LedgerEntry, *_ENTRY_COLUMNS).make
     rows = {
-        entry.key: LedgerEntry(
-            key=entry.key,
-            type=entry.type,
-            account_id=entry.account_id,
-            description=entry.description,
-            tags=entry.tags,
-            metadata=entry.metadata,
-            expires_at=entry.expires_at,
-            reverses_id=entry.reverses_id,
-            livemode=entry.livemode,
-            created_at=entry.at,
+        entry.key: make(
+            entry.key,
+            entry.type,
+            entry.account_id,
+            entry.description,
+            entry.tags,
+            entry.metadata,
+            entry.expires_at,
+            entry.reverses_id,
+            entry.livemode,
+            entry.at,
         )
         for entry in wanted.values()
     }
-    LedgerEntry.objects.bulk_create(rows.values(), ignore_conflicts=True)
-    written = {entry.key: entry for entry in LedgerEntry.objects.filter(key__in=rows.keys())}
-    return written, [entry for key, entry in wanted.items() if written[key].pk == rows[key].pk]
+    new = insert_rows(list(rows.values()))
+    known = [key for key, row in rows.items() if row.pk not in new]
+    if known:
+        rows |= {entry.key: entry for entry in LedgerEntry.objects.filter(key__in=known)}
+    return rows, [entry for key, entry in wanted.items() if rows[key].pk in new]
 
 
 def _insert_postings(
@@ -242,18 +258,12 @@ def _insert_postings(
     """Insert the postings of the new entries. Return by how much each ledger account changes."""
     changes: dict[UUID, int] = defaultdict(int)
     rows: list[Posting] = []
+    make = RowMaker(Posting, "entry_id", "ledger_account_id", "amount", "currency").make
     for entry in new:
         for posting in entry.postings:
             pot_id = pots[posting.pot]
             changes[pot_id] += posting.amount
-            rows.append(
-                Posting(
-                    entry=written[entry.key],
-                    ledger_account_id=pot_id,
-                    amount=posting.amount,
-                    currency=posting.currency,
-                )
-            )
+            rows.append(make(written[entry.key].pk, pot_id, posting.amount, posting.currency))
     copy_rows(rows)
     return changes
 
@@ -268,5 +278,5 @@ def _add_to_balances(changes: dict[UUID, int]) -> None:
             FROM unnest(%s::uuid[], %s::bigint[]) AS change (id, amount)
             WHERE pot.id = change.id
             """,
-            [list(changes.keys()), list(changes.values())],
+            [write_array("uuid", list(changes.keys())), write_array("bigint", list(changes.values()))],
         )

@@ -10,11 +10,11 @@ import os
 import threading
 import time
 import uuid
+from functools import lru_cache
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]  # ten bits at a time
-_SHIFTS = range(120, -1, -10)
+_TRIPLES = [first + second + third for first in _ALPHABET for second in _ALPHABET for third in _ALPHABET]  # 15 bits
 _LENGTH = 26
 
 _lock = threading.Lock()
@@ -40,9 +40,15 @@ def encode_id(prefix: str, value: uuid.UUID) -> str:
 
 def encode_number(prefix: str, number: int) -> str:
     """Return the public form of the UUID with this value of 128 bits."""
-    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
+    known = _TRIPLES
+    return (
+        f"{prefix}_{known[number >> 115]}{known[number >> 100 & 32767]}{known[number >> 85 & 32767]}"
+        f"{known[number >> 70 & 32767]}{known[number >> 55 & 32767]}{known[number >> 40 & 32767]}"
+        f"{known[number >> 25 & 32767]}{known[number >> 10 & 32767]}{known[number << 5 & 32767][:2]}"
+    )
 
 
+@lru_cache(maxsize=4096)
 def decode_id(prefix: str, text: str) -> uuid.UUID | None:
     """Return the UUID behind a public id, or None when `text` is not an id with this prefix."""
     head, _, body = text.strip().lower().rpartition("_")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import calendar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
@@ -32,8 +33,9 @@ class Period:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise PeriodInvalid("a period needs aware instants")
         # Two instants in one zone would be subtracted by their wall clocks, an hour off when the clocks change between.
-        object.__setattr__(self, "start", self.start.astimezone(UTC))
-        object.__setattr__(self, "end", self.end.astimezone(UTC))
+        if self.start.tzinfo is not UTC or self.end.tzinfo is not UTC:
+            object.__setattr__(self, "start", self.start.astimezone(UTC))
+            object.__setattr__(self, "end", self.end.astimezone(UTC))
         if self.end < self.start:
             raise PeriodInvalid(f"period ends {self.end} before it starts {self.start}")
 
@@ -75,6 +77,7 @@ class Interval:
         return self.unit if self.count == 1 else f"{self.count} {self.unit}s"
 
 
+@lru_cache(maxsize=4096)
 def local_midnight(day: date, zone: ZoneInfo) -> datetime:
     """
     Return the instant at which `day` begins in `zone`, in UTC.
@@ -86,6 +89,12 @@ def local_midnight(day: date, zone: ZoneInfo) -> datetime:
 
 def local_date(instant: datetime, zone: ZoneInfo) -> date:
     """Return the calendar day of `instant` in `zone`."""
+    return _local_date(instant.astimezone(UTC), zone)
+
+
+# Of instants in UTC only: in a zone, the two instants of a wall clock that is turned back count as equal.
+@lru_cache(maxsize=4096)
+def _local_date(instant: datetime, zone: ZoneInfo) -> date:
     return instant.astimezone(zone).date()
 
 
@@ -115,6 +124,7 @@ def boundary_date(anchor: date, interval: Interval, index: int) -> date:
             return add_months(anchor, 12 * steps)
 
 
+@lru_cache(maxsize=4096)
 def boundary_index(anchor: date, interval: Interval, day: date) -> int:
     """Return the number of the last boundary on or before `day`."""
     match interval.unit:
@@ -132,6 +142,7 @@ def boundary_index(anchor: date, interval: Interval, day: date) -> int:
             return index
 
 
+@lru_cache(maxsize=4096)
 def billing_period(anchor: date, interval: Interval, index: int, zone: ZoneInfo) -> Period:
     """Return period number `index` after `anchor`, from local midnight to local midnight."""
     return Period(

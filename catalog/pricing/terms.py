@@ -206,6 +206,10 @@ class PriceTerms:
         if not isinstance(self.unit_amount, Decimal):
             raise TypeError(f"unit_amount is a Decimal, not {type(self.unit_amount).__name__}")
 
+    def __hash__(self) -> int:
+        """Prices are looked up for every line: what tells them apart, their terms take longer."""
+        return hash((self.price_id, self.origin))
+
     @property
     def is_metered(self) -> bool:
         return self.meter is not None

@@ -7,7 +7,7 @@ of rounded lines, less what discounts take off them, and tax. Source: policies.m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -97,11 +97,15 @@ class DraftLine:
     @property
     def trace(self) -> dict[str, Any]:
         """What is stored with the line: its facts, the readable steps, and the parts of a price that has several."""
+        return self.make_trace()
+
+    def make_trace(self, show_charge: Callable[[ChargeFacts], Any] = ChargeFacts.as_dict) -> dict[str, Any]:
+        """Return the trace; `show_charge` gives the stored form of the charge, for those who have it already."""
         tiers = {"tiers": [tier.as_dict() for tier in self.tiers]} if has_parts(self.tiers) else {}
         taken = [{"id": each.discount.id, "amount": str(each.amount)} for each in self.reductions]
         discounts = {"discounts": taken} if taken else {}
         included = {"tax_included": str(self.included)} if self.included else {}
-        return {"charge": self.charge.as_dict(), "steps": list(self.steps), **tiers, **discounts, **included}
+        return {"charge": show_charge(self.charge), "steps": list(self.steps), **tiers, **discounts, **included}
 
 
 @dataclass(frozen=True, slots=True)

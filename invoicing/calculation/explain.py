@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from billing_site.kernel.money import EXACT, RoundingMode, format_decimal
-from billing_site.kernel.periods import local_date
+from billing_site.kernel.periods import Period, local_date
 from catalog.pricing.breakdown import PricedQuantity, PricedTier
 from catalog.pricing.terms import divide_quantity
 from invoicing.calculation.billed import BilledFacts
@@ -46,22 +47,27 @@ def explain_charge(
     charge: ChargeFacts, priced: PricedQuantity, *, amount: int, rounding: RoundingMode, timezone: str
 ) -> tuple[dict[str, str], ...]:
     """Return the steps from price and quantity to the amount of one line, in order."""
-    price, zone = charge.price, ZoneInfo(timezone)
-    start, end = local_date(charge.period.start, zone), local_date(charge.period.end, zone)
-    days = charge.period.count_days(zone)
+    price = charge.price
     return (
         _step("Price", _name_price(charge), _describe_price(charge)),
-        _step(
-            "Period",
-            f"{format_instant(charge.period.start)} up to, not including, {format_instant(charge.period.end)}",
-            f"{start} to {end} in {timezone}, " + (charge.share.text if charge.share else f"{days} of {days} days"),
-        ),
+        _step("Period", *_describe_period(charge.period, timezone, charge.share.text if charge.share else "")),
         _quantity_step(charge),
         *_conversion_steps(charge),
         *_part_steps(priced.tiers),
         *_discount_steps(charge),
         _exact_step(charge, priced),
         _rounding_step(amount, price.currency, rounding),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _describe_period(period: Period, timezone: str, share: str) -> tuple[str, str]:
+    zone = ZoneInfo(timezone)
+    start, end = local_date(period.start, zone), local_date(period.end, zone)
+    days = period.count_days(zone)
+    return (
+        f"{format_instant(period.start)} up to, not including, {format_instant(period.end)}",
+        f"{start} to {end} in {timezone}, " + (share or f"{days} of {days} days"),
     )
 
 

@@ -8,7 +8,7 @@ Plain Python: no Django, no I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, localcontext
@@ -130,8 +130,8 @@ class ChargeFacts:
         """Tell whether a line bills this usage already: only the rest is asked for, net of that line's discounts."""
         return self.billed is not None and not self.billed.is_first
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the stored form."""
+    def as_dict(self, show_price: Callable[[PriceTerms], Any] = PriceTerms.as_dict) -> dict[str, Any]:
+        """Return the stored form; `show_price` gives that of the price, for those who write many of one price."""
         detail = self.usage.as_dict()
         return {
             "type": self.type,
@@ -139,7 +139,7 @@ class ChargeFacts:
             "plan_version_id": self.plan_version_id,
             "plan_id": self.plan_id,
             "plan_name": self.plan_name,
-            "price": self.price.as_dict(),
+            "price": show_price(self.price),
             "quantity": format_exact(self.quantity),
             **({"usage": detail} if detail else {}),
             "period": _write_period(self.period),
@@ -194,8 +194,8 @@ class InvoiceFacts:
     period: Period | None = None
     tax: TaxFacts | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the stored form."""
+    def as_dict(self, show_charge: Callable[[ChargeFacts], Any] = ChargeFacts.as_dict) -> dict[str, Any]:
+        """Return the stored form; `show_charge` gives that of a charge, for those who have it already."""
         discounts = [discount.as_dict() for discount in self.discounts]
         return {
             "version": TRACE_VERSION,
@@ -203,7 +203,7 @@ class InvoiceFacts:
             "timezone": self.timezone,
             "boundary": self.boundary,
             "rounding": self.rounding,
-            "charges": [charge.as_dict() for charge in self.charges],
+            "charges": [show_charge(charge) for charge in self.charges],
             **({"discounts": discounts} if discounts else {}),
             **({"period": _write_period(self.period)} if self.period is not None else {}),
             **({"tax": self.tax.as_dict()} if self.tax is not None else {}),

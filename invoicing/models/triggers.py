@@ -91,29 +91,44 @@ _INVOICE_DELETE = f"""
     RETURN OLD;
 """
 
-# The item is locked, so two transactions that bill it meet here and the later one sees the earlier one's line.
-_LINE_INSERT = f"""
-    {_read_parent("NEW")}
-    IF parent_status <> 'draft' THEN
+# Once for all lines of a statement: a billing run writes thousands at a time. The items are locked, so two transactions
+# that bill one meet here and the later one sees the earlier one's line. Each line looks by itself (OFFSET 0): a plan
+# that was made while there were few lines must not read all of them later.
+_LINES_INSERT = f"""
+    IF EXISTS (
+        SELECT FROM (SELECT DISTINCT invoice_id FROM added) AS touched
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM invoices WHERE id = touched.invoice_id AND status <> 'draft' OFFSET 0
+        ) AS issued
+    ) THEN
         {_refuse_line("issued_immutable", "an issued invoice takes no further line")}
     END IF;
-    IF NEW.subscription_item_id IS NOT NULL AND NEW.type IN ('subscription', 'usage') AND NOT NEW.is_reversed
-        AND NEW.original_line_id IS NULL THEN
-        PERFORM 1 FROM subscription_items WHERE id = NEW.subscription_item_id FOR NO KEY UPDATE;
-        IF EXISTS (
+    PERFORM 1 FROM subscription_items
+        WHERE id = ANY (ARRAY(
+            SELECT subscription_item_id FROM added
+            WHERE subscription_item_id IS NOT NULL AND type IN ('subscription', 'usage') AND NOT is_reversed
+                 AND original_line_id IS NULL
+        ))
+        ORDER BY id FOR NO KEY UPDATE;
+    IF EXISTS (
+        SELECT FROM added
+        CROSS JOIN LATERAL (
             SELECT 1 FROM invoice_lines AS other
-            WHERE other.subscription_item_id = NEW.subscription_item_id
-                AND other.type = NEW.type
+            WHERE other.subscription_item_id = added.subscription_item_id
+                AND other.type = added.type
                 AND other.type IN ('subscription', 'usage')
                 AND NOT other.is_reversed
                 AND other.original_line_id IS NULL
-                AND other.period_start < NEW.period_end
-                AND other.period_end > NEW.period_start
-        ) THEN
-            {_refuse_line("period_billed_once", "this period of the subscription item is billed already")}
-        END IF;
+                AND other.id <> added.id
+                AND other.period_start < added.period_end
+                AND other.period_end > added.period_start
+            OFFSET 0
+        ) AS overlapping
+        WHERE added.type IN ('subscription', 'usage') AND NOT added.is_reversed AND added.original_line_id IS NULL
+    ) THEN
+        {_refuse_line("period_billed_once", "this period of the subscription item is billed already")}
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 """  # noqa: S608 - no value comes from outside
 
 _LINE_UPDATE = f"""
@@ -172,6 +187,15 @@ def invoice_triggers() -> list[pgtrigger.Trigger]:
             func=_INVOICE_TAX,
             condition=pgtrigger.Condition("OLD.status = 'draft' AND NEW.status IN ('open', 'paid') AND NEW.tax <> 0"),
         ),
+        # Billing inserts invoices as they are issued, after their lines and tax.
+        IndexScanTrigger(
+            name="tax_adds_up_at_once",
+            when=pgtrigger.Before,
+            operation=pgtrigger.Insert,
+            level=pgtrigger.Row,
+            func=_INVOICE_TAX,
+            condition=pgtrigger.Condition("NEW.status IN ('open', 'paid') AND NEW.tax <> 0"),
+        ),
         _refuse_truncate("invoices"),
     ]
 
@@ -179,7 +203,14 @@ def invoice_triggers() -> list[pgtrigger.Trigger]:
 def line_triggers() -> list[pgtrigger.Trigger]:
     """Lines of issued invoices do not change; a line claims its item's period and no other line may overlap it."""
     return [
-        _row_trigger("claim_period", pgtrigger.Insert, _LINE_INSERT, reads_parent=True),
+        IndexScanTrigger(
+            name="claim_period",
+            when=pgtrigger.After,
+            operation=pgtrigger.Insert,
+            level=pgtrigger.Statement,
+            referencing=pgtrigger.Referencing(new="added"),
+            func=_LINES_INSERT,
+        ),
         _row_trigger("issued_immutable", pgtrigger.Update, _LINE_UPDATE, reads_parent=True),
         _row_trigger("issued_not_deleted", pgtrigger.Delete, _LINE_DELETE, reads_parent=True),
         _refuse_truncate("invoice_lines"),

@@ -22,6 +22,7 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.platform.models.bulk import update_rows
 from billing_site.platform.services import events
+from catalog.models import PlanVersion
 from invoicing.calculation.draft import draft_invoice
 from invoicing.models import BillingRun, Invoice
 from invoicing.queries.billables import DueBoundary, load_billables
@@ -37,7 +38,7 @@ from invoicing.queries.grace import find_finalize_at
 from invoicing.queries.pending_charges import lock_waiting
 from invoicing.queries.plan_credit import has_plan_credit, pass_plan_credit
 from invoicing.services.activation import activate_without_invoice
-from invoicing.services.drafting import DraftToWrite, write_drafts
+from invoicing.services.drafting import DraftToWrite, store_drafts, take_up_charges, write_lines
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
 from invoicing.services.items import store_items
 from invoicing.services.plan_credit import store_plan_credit
@@ -98,10 +99,11 @@ def bill_subscriptions(
     schedule waits for that step.
     :raises IntegrityError: if a period is billed already (`…_period_billed_once`).
     """
-    billing = _start(list(subscription_ids), as_of=as_of, actor=actor, run=run)
-    billing.may_hold = True
-    billing.bill_due()
-    return billing.finish()
+    with events.gathered():
+        billing = _start(list(subscription_ids), as_of=as_of, actor=actor, run=run)
+        billing.may_hold = True
+        billing.bill_due()
+        return billing.finish()
 
 
 def bill_start(*, subscription_id: uuid.UUID, as_of: datetime, actor: Actor) -> BilledSubscription:
@@ -244,7 +246,7 @@ class _Billing:
         store_items(taken_over.values(), [draft for drafts in pending.values() for draft in drafts], self.billables)
         for at, found in sorted(pending.items()):
             drafts = found if self.run is None else find_holds(found)
-            written = [invoice for invoice, _ in write_drafts(drafts, run=self.run)]
+            written = write_lines(drafts, run=self.run)
             known = {invoice.id: each.draft for invoice, each in zip(written, drafts, strict=True)}
             ready = self._hold(written, drafts, at=at)
             waiting = [invoice for invoice in ready if invoice.finalize_at is not None]
@@ -252,6 +254,8 @@ class _Billing:
             issue_invoices(issued, at=at, actor=self.actor, money=self.money, drafts=known)
             for invoice in ready:
                 self.billed[_subscription_id(invoice)].invoices.append(invoice)
+            store_drafts(waiting)
+            take_up_charges(drafts, written)
             self.changes += [self._tell_waiting(invoice, at) for invoice in waiting]
         for boundary in boundaries:
             self.billed[boundary.subscription.id].boundaries += 1
@@ -267,6 +271,7 @@ class _Billing:
         ]
         if not held or self.run is None:
             return written
+        store_drafts([invoice for invoice, _ in held])
         hold_invoices(held, run=self.run, at=at, actor=self.actor)
         for invoice, _ in held:
             self.billed[_subscription_id(invoice)].held.append(invoice)
@@ -313,11 +318,15 @@ def lock_subscriptions(subscription_ids: Iterable[uuid.UUID]) -> list[Subscripti
     rows = Subscription.objects.filter(id__in=ids).order_by("id")
     # Locked alone: a row that changed its plan while we waited would be lost to a join with the plan it had.
     locked = list(rows.select_for_update().values_list("id", flat=True))
-    return list(
-        Subscription.objects.select_related("account__test_clock", "plan_version__plan", "pending_plan_version__plan")
-        .filter(id__in=locked)
-        .order_by("id")
-    )
+    found = list(Subscription.objects.select_related("account__test_clock").filter(id__in=locked).order_by("id"))
+    wanted = {key for each in found for key in (each.plan_version_id, each.pending_plan_version_id) if key is not None}
+    # Thousands have the same few versions: each is read once.
+    versions = PlanVersion.objects.select_related("plan").in_bulk(list(wanted))
+    for each in found:
+        each.plan_version = versions[each.plan_version_id]
+        if each.pending_plan_version_id is not None:
+            each.pending_plan_version = versions[each.pending_plan_version_id]
+    return found
 
 
 def lock_subscription(subscription_id: uuid.UUID) -> Subscription:

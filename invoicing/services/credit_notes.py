@@ -40,12 +40,12 @@ from invoicing.models import (
 from invoicing.queries.credit_notes import CREDITABLE_STATUSES
 from invoicing.services.balance_payments import add_payment
 from invoicing.services.credit_requests import CreditRequest, Settling, draft_request, settle_note
-from invoicing.services.drafting import snapshot_account
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 from invoicing.services.numbering import format_number, get_series, take_numbers
 from invoicing.services.revenue import defer_credit, take_back_revenue
 from invoicing.services.sellers import snapshot_seller
+from invoicing.services.traces import snapshot_account
 
 CREDIT_NOTE_KIND: Final = "invoicing.credit_note"
 

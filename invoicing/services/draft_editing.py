@@ -41,13 +41,13 @@ from invoicing.services.drafting import (
     build_splits,
     build_taxes,
     get_tax_mode,
-    snapshot_account,
     write_drafts,
 )
 from invoicing.services.given_lines import NewLine, get_local_day, make_charges
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 from invoicing.services.sellers import ensure_sellers
+from invoicing.services.traces import snapshot_account
 
 MAX_DUE_DAYS: Final = 365
 _DISCOUNT_PREFIX: Final = "idc"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from accounts.models import Account, CostCenter, Subscription, SubscriptionDiscount, SubscriptionItem
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.ids import new_uuid
-from billing_site.platform.models.bulk import copy_rows, update_rows
+from billing_site.platform.models.bulk import RowMaker, copy_rows, update_rows
 from catalog.models import Meter, PlanVersion, Price, TaxRate
 from invoicing.calculation.draft import Draft, DraftLine
 from invoicing.calculation.review import ReviewFinding
 from invoicing.models import BillingRun, Invoice, InvoiceLine, InvoiceLineSplit, InvoiceTax, PendingCharge, Seller
-from invoicing.services.sellers import snapshot_seller
+from invoicing.services.traces import TraceTexts
 
 
 class PeriodAlreadyInvoiced(DomainError):
@@ -50,24 +50,44 @@ def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> l
     The lines claim their items' periods here: a period billed before raises IntegrityError with the constraint
     `invoice_lines_period_billed_once` or `invoices_period_billed_once`.
     """
-    written = [_build(each, run) for each in drafts]
+    written = _build_all(drafts, run)
     copy_rows([invoice for invoice, _ in written])
-    copy_rows([line for _, lines in written for line in lines])
-    copy_rows(
-        [
-            split
-            for each, (_, lines) in zip(drafts, written, strict=True)
-            for split in build_splits(each.draft.lines, lines)
-        ]
-    )
-    copy_rows(
-        [tax for each, (invoice, _) in zip(drafts, written, strict=True) for tax in build_taxes(each.draft, invoice)]
-    )
-    _take_up(drafts, [invoice for invoice, _ in written])
+    _write_lines(drafts, written)
+    take_up_charges(drafts, [invoice for invoice, _ in written])
     return written
 
 
-def _take_up(drafts: Sequence[DraftToWrite], invoices: Sequence[Invoice]) -> None:
+def write_lines(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> list[Invoice]:
+    """
+    Insert the lines of each draft and return their invoices, which are inserted when they are issued, only once.
+
+    As `write_drafts`, for what is issued in the same transaction: call `issue_invoices`, for what is not issued
+    `store_drafts`, then `take_up_charges`.
+    """
+    built = _build_all(drafts, run)
+    _write_lines(drafts, built)
+    return [invoice for invoice, _ in built]
+
+
+def store_drafts(invoices: Sequence[Invoice]) -> None:
+    """Insert invoices of `write_lines` that stay drafts."""
+    copy_rows(invoices)
+
+
+def _build_all(drafts: Sequence[DraftToWrite], run: BillingRun | None) -> list[tuple[Invoice, list[InvoiceLine]]]:
+    texts = TraceTexts()
+    return [_build(each, run, texts) for each in drafts]
+
+
+def _write_lines(drafts: Sequence[DraftToWrite], built: Sequence[tuple[Invoice, Sequence[InvoiceLine]]]) -> None:
+    copy_rows([line for _, lines in built for line in lines])
+    parts = [build_splits(each.draft.lines, lines) for each, (_, lines) in zip(drafts, built, strict=True)]
+    copy_rows([split for found in parts for split in found])
+    taxes = [build_taxes(each.draft, invoice) for each, (invoice, _) in zip(drafts, built, strict=True)]
+    copy_rows([tax for found in taxes for tax in found])
+
+
+def take_up_charges(drafts: Sequence[DraftToWrite], invoices: Sequence[Invoice]) -> None:
     """Store which invoice has which pending charge."""
     taken = []
     for draft, invoice in zip(drafts, invoices, strict=True):
@@ -78,7 +98,7 @@ def _take_up(drafts: Sequence[DraftToWrite], invoices: Sequence[Invoice]) -> Non
         update_rows(taken, {"invoice_id": "uuid"})
 
 
-def _build(each: DraftToWrite, run: BillingRun | None) -> tuple[Invoice, list[InvoiceLine]]:
+def _build(each: DraftToWrite, run: BillingRun | None, texts: TraceTexts) -> tuple[Invoice, list[InvoiceLine]]:
     draft, account = each.draft, each.account
     invoice = Invoice(
         id=new_uuid(),
@@ -99,24 +119,33 @@ def _build(each: DraftToWrite, run: BillingRun | None) -> tuple[Invoice, list[In
         amount_due=draft.amount_due,
         period_start=draft.period.start,
         period_end=draft.period.end,
-        account_snapshot=snapshot_account(account),
-        seller_snapshot=snapshot_seller(each.seller),
-        trace=draft.facts.as_dict(),
+        account_snapshot=texts.show_account(account),
+        seller_snapshot=texts.show_seller(each.seller),
+        trace=texts.show_facts(draft),
         livemode=(each.subscription or account).livemode,
         in_review=each.finding is not None,
     )
     for column, value in each.extra.items():
         setattr(invoice, column, value)
     lines = [
-        build_line(invoice, line, position=position, item=each.items.get(line.charge.item_id))
+        build_line(invoice, line, position=position, item=each.items.get(line.charge.item_id), texts=texts)
         for position, line in enumerate(draft.lines, start=1)
     ]
     return invoice, lines
 
 
-def build_line(invoice: Invoice, line: DraftLine, *, position: int, item: SubscriptionItem | None) -> InvoiceLine:
+def build_line(
+    invoice: Invoice,
+    line: DraftLine,
+    *,
+    position: int,
+    item: SubscriptionItem | None,
+    texts: TraceTexts | None = None,
+) -> InvoiceLine:
     """
     Return the row of a line. `item` is whose period it claims; what was entered by hand has none.
+
+    With `texts` its trace is JSON that is ready to be stored.
 
     :raises KeyError: when a line that is not given has no item.
     """
@@ -125,30 +154,59 @@ def build_line(invoice: Invoice, line: DraftLine, *, position: int, item: Subscr
         raise KeyError(line.charge.item_id)
     is_usage, billed, source = line.type == "usage", line.charge.billed, line.charge.source
     names_original = is_usage and billed is not None and not billed.is_first
-    return InvoiceLine(
-        invoice=invoice,
-        position=position,
-        type=line.type,
-        description=line.description,
-        quantity=line.quantity,
-        unit_amount=line.unit_amount,
-        amount=line.amount,
-        discount=line.discount,
-        tax=line.tax,
-        tax_shares=list(line.taxes),
-        currency=invoice.currency,
-        subscription_item=item,
-        price_id=Price.parse_id(line.charge.price.price_id),
-        plan_version_id=PlanVersion.parse_id(line.charge.plan_version_id),
-        meter_id=item.meter_id if item is not None else Meter.parse_id(given.meter_id) if given else None,
-        period_start=line.period.start,
-        period_end=line.period.end,
-        usage_events=source.event_count if is_usage else None,
-        usage_recorded_at=source.last_recorded_at if is_usage else None,
-        original_line_id=InvoiceLine.parse_id(billed.line) if names_original and billed is not None else None,
-        sequence=billed.sequence if names_original and billed is not None else 0,
-        trace=line.trace,
+    row = _LINES.make(
+        invoice.pk,
+        position,
+        line.type,
+        line.description,
+        line.quantity,
+        line.unit_amount,
+        line.amount,
+        line.discount,
+        line.tax,
+        list(line.taxes),
+        invoice.currency,
+        None if item is None else item.pk,
+        Price.parse_id(line.charge.price.price_id),
+        PlanVersion.parse_id(line.charge.plan_version_id),
+        item.meter_id if item is not None else Meter.parse_id(given.meter_id) if given else None,
+        line.period.start,
+        line.period.end,
+        source.event_count if is_usage else None,
+        source.last_recorded_at if is_usage else None,
+        InvoiceLine.parse_id(billed.line) if names_original and billed is not None else None,
+        billed.sequence if names_original and billed is not None else 0,
+        line.trace if texts is None else texts.show_line(line),
     )
+    row.invoice = invoice
+    return row
+
+
+_LINES: Final = RowMaker(
+    InvoiceLine,
+    "invoice_id",
+    "position",
+    "type",
+    "description",
+    "quantity",
+    "unit_amount",
+    "amount",
+    "discount",
+    "tax",
+    "tax_shares",
+    "currency",
+    "subscription_item_id",
+    "price_id",
+    "plan_version_id",
+    "meter_id",
+    "period_start",
+    "period_end",
+    "usage_events",
+    "usage_recorded_at",
+    "original_line_id",
+    "sequence",
+    "trace",
+)
 
 
 def build_splits(lines: Sequence[DraftLine], rows: Sequence[InvoiceLine]) -> Iterator[InvoiceLineSplit]:
@@ -186,10 +244,3 @@ def build_taxes(draft: Draft, invoice: Invoice) -> Iterator[InvoiceTax]:
             amount=tax.amount,
             note=tax.note,
         )
-
-
-def snapshot_account(account: Account) -> dict[str, Any]:
-    """Return what an invoice keeps of the account it is addressed to."""
-    address = ("line1", "line2", "city", "state", "postal_code", "country")
-    columns = ("name", "company", "email", *address, "tax_id", "language")
-    return {"id": account.public_id} | {column: getattr(account, column) for column in columns}

@@ -19,11 +19,11 @@ from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.platform.services import events
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, ReviewStatus
 from invoicing.services.crediting import give_back_credits, sum_later_credits
-from invoicing.services.drafting import snapshot_account
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
 from invoicing.services.revenue import invoice_key, take_back_revenue
 from invoicing.services.review_holds import close_review
 from invoicing.services.sellers import snapshot_seller
+from invoicing.services.traces import snapshot_account
 
 
 def lock_invoice(invoice_id: uuid.UUID) -> Invoice:

@@ -19,7 +19,7 @@ from accounts.services.stored_money import StoredMoney
 from billing_site.kernel import jobs
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.periods import local_date
-from billing_site.platform.models.bulk import update_rows
+from billing_site.platform.models.bulk import copy_rows, update_rows
 from billing_site.platform.services import events
 from invoicing.calculation.draft import Draft
 from invoicing.models import Invoice, InvoiceStatus
@@ -59,11 +59,13 @@ def issue_invoices(
     One transaction, the caller's. `money` is what the accounts have, locked before anything else; it pays in the order
     given. What is due then is 0 or waits for payment; due 0 is paid at once, by `credit`, `balance` or, when there was
     nothing to pay, `none`, and a subscription that waited for it is active then. `drafts` saves reading the lines.
+    Those of which only the lines are stored (`write_lines`) are inserted here, as they are then.
     Invoices come with `account` and `seller` loaded, and their subscriptions locked; the number of queries does not
     depend on how many there are.
     """
     if not invoices:
         return []
+    stored = {invoice.id for invoice in invoices if not invoice._state.adding}
     payments = pay_invoices(invoices, money=money, at=at, drafts=drafts or {})
     deferred = plan_deferrals(invoices, at=at, drafts=drafts or {})
     entries = [entry for invoice in invoices if (entry := _ledger_entry(invoice, at, deferred.of(invoice))) is not None]
@@ -75,7 +77,8 @@ def issue_invoices(
         method = "none" if payment is None else payment.payment.settlement.method
         _set_issue_columns(invoice, at=at, due_days=due_days, method=method)
     _assign_numbers(invoices)
-    update_rows(invoices, _ISSUE_COLUMNS)
+    copy_rows([invoice for invoice in invoices if invoice._state.adding])
+    update_rows([invoice for invoice in invoices if invoice.id in stored], _ISSUE_COLUMNS)
     events.emit_many(
         [
             events.NewEvent(

@@ -100,6 +100,25 @@ SPANS: Final = """
     ) s
     WHERE s.span_start < s.span_end
 """
+# The same with whole months of the calendar where there are any: a month that closes is one row of counters.
+_COUNTED_SPANS: Final = """
+    SELECT s.position, s.account_id, s.meter_id, s.to_bill, p.span, p.span_start, p.span_end
+    FROM spans s
+    CROSS JOIN LATERAL (
+        SELECT date_trunc('month', s.span_start + interval '1 month' - interval '1 microsecond', 'UTC') AS first_month,
+               date_trunc('month', s.span_end, 'UTC') AS end_month
+    ) m
+    CROSS JOIN LATERAL (
+        SELECT s.span, s.span_start, s.span_end WHERE s.span <> 'day' OR m.first_month >= m.end_month
+        UNION ALL
+        SELECT 'month', m.first_month, m.end_month WHERE s.span = 'day' AND m.first_month < m.end_month
+        UNION ALL
+        SELECT 'day', s.span_start, m.first_month WHERE s.span = 'day' AND m.first_month < m.end_month
+        UNION ALL
+        SELECT 'day', m.end_month, s.span_end WHERE s.span = 'day' AND m.first_month < m.end_month
+    ) p (span, span_start, span_end)
+    WHERE p.span_start < p.span_end
+"""
 EDGES: Final = """
     SELECT r.*, s.span_start, s.span_end
     FROM ({requests}) r
@@ -135,13 +154,19 @@ _SUM_QUANTITIES: Final = f"""
         SELECT position, sum(total) AS total, sum(events)::bigint AS events, sum(charged_events) AS left_out,
                max(highest) AS highest, max(last_event_at) AS last_event_at, max(last_recorded_at) AS last_recorded_at
         FROM (
-            SELECT r.position, c.total - CASE WHEN r.to_bill THEN c.charged_total ELSE 0 END AS total,
-                   c.events - CASE WHEN r.to_bill THEN c.charged_events ELSE 0 END AS events,
-                   CASE WHEN r.to_bill THEN c.charged_events ELSE 0 END AS charged_events, c.highest,
-                   c.last_event_at, c.last_recorded_at
-            FROM spans r
-            JOIN usage_counters c ON c.account_id = r.account_id AND c.meter_id = r.meter_id AND c.span = r.span
-                AND c.starts_at >= r.span_start AND c.starts_at < r.span_end
+            SELECT r.position, c.total, c.events, c.charged_events, c.highest, c.last_event_at, c.last_recorded_at
+            FROM ({_COUNTED_SPANS}) r
+            CROSS JOIN LATERAL (
+                SELECT sum(c.total - CASE WHEN r.to_bill THEN c.charged_total ELSE 0 END) AS total,
+                       sum(c.events - CASE WHEN r.to_bill THEN c.charged_events ELSE 0 END) AS events,
+                       sum(CASE WHEN r.to_bill THEN c.charged_events ELSE 0 END) AS charged_events,
+                       max(c.highest) AS highest, max(c.last_event_at) AS last_event_at,
+                       max(c.last_recorded_at) AS last_recorded_at
+                FROM usage_counters c
+                WHERE c.account_id = r.account_id AND c.meter_id = r.meter_id AND c.span = r.span
+                  AND c.starts_at >= r.span_start AND c.starts_at < r.span_end
+            ) c
+            WHERE c.events IS NOT NULL
             {{edges}}
         ) parts
         GROUP BY position
@@ -240,9 +265,9 @@ def sum_quantities(requests: Sequence[QuantityRequest]) -> dict[QuantityRequest,
     """
     Return the quantity of every request, zero where nothing happened.
 
-    One statement for all of them, which reads counters of days and hours, and events only within an hour at the edge of
-    a period and for the newest value. Periods are half-open. `last` is the newest event by timestamp, then id; `unique`
-    counts distinct actors, else resources. Source: contract chapter Meters and usage.
+    One statement for all of them, which reads counters of months, days and hours, and events only within an hour at the
+    edge of a period and for the newest value. Periods are half-open. `last` is the newest event by timestamp, then id;
+    `unique` counts distinct actors, else resources. Source: contract chapter Meters and usage.
     """
     quantities = dict.fromkeys(requests, Quantity())
     if not requests:

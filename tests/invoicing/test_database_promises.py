@@ -124,7 +124,7 @@ class TestAPeriodOfASubscriptionItem:
         return line
 
     def test_cannot_be_billed_twice(self, invoice: Invoice, draft: Invoice) -> None:
-        with pytest.raises(IntegrityError, match="billed already"), transaction.atomic():
+        with pytest.raises(IntegrityError, match="period_billed_once"), transaction.atomic():
             self.copy_line(invoice, draft).save(force_insert=True)
 
     def test_cannot_be_billed_twice_even_past_the_trigger(self, invoice: Invoice, draft: Invoice) -> None:

@@ -98,7 +98,7 @@ class TestSplitLines:
             period_end=line.period_end,
         )
         again.pk, again.invoice = InvoiceLine().pk, draft
-        with pytest.raises(IntegrityError, match="billed already"), transaction.atomic():
+        with pytest.raises(IntegrityError, match="period_billed_once"), transaction.atomic():
             again.save(force_insert=True)
         void_invoice(invoice_id=line.invoice_id, at=world.DECEMBER, actor=world.TESTER, reason="wrong")
         again.save(force_insert=True)

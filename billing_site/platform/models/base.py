@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import lru_cache
 from typing import ClassVar
 
 from django.db import models
 
 from billing_site.kernel.ids import decode_id, encode_id, new_uuid
+
+
+@lru_cache(maxsize=256)
+def _name_type(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 class Identified(models.Model):
@@ -42,7 +48,7 @@ class Identified(models.Model):
     @classmethod
     def get_object_type(cls) -> str:
         """Return the name of this kind of object: `credit_note` for `CreditNote`."""
-        return cls.object_type or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        return cls.object_type or _name_type(cls.__name__)
 
 
 class Timestamped(models.Model):

@@ -11,11 +11,13 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
@@ -23,7 +25,7 @@ from django.utils import timezone
 
 from billing_site.kernel.actors import Actor
 from billing_site.platform.models import PLATFORM_CHAIN, Event, EventChain, Identified
-from billing_site.platform.models.bulk import copy_rows, update_rows
+from billing_site.platform.models.bulk import RowMaker, copy_rows, update_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +96,61 @@ def emit_many(new_events: Sequence[NewEvent]) -> list[Event]:
     """
     if not new_events:
         return []
-    recorded_at = timezone.now()
-    chains = _lock_chains({_chain_key(new.account_id) for new in new_events})
-    rows = []
-    for new in new_events:
-        chain = chains[_chain_key(new.account_id)]
-        row = _build_row(new, chain, recorded_at)
-        chain.last_sequence, chain.last_hash = row.sequence, row.hash
-        rows.append(row)
-    copy_rows(rows)
-    update_rows(chains.values(), {"last_sequence": "bigint", "last_hash": "text"})
+    appending = _gathering.get()
+    if appending is not None:
+        return appending.append(new_events)
+    appending = _Appending()
+    rows = appending.append(new_events)
+    appending.write()
     return rows
+
+
+@contextmanager
+def gathered() -> Iterator[None]:
+    """
+    Write the events of the block at its end, all with the same few statements. Within one transaction.
+
+    Chains are locked and events numbered as they are emitted; only nobody can read them before the end. Nothing in the
+    block may go back to a savepoint. An error drops the events, as the transaction drops what they tell of.
+    """
+    if _gathering.get() is not None:
+        yield
+        return
+    appending = _Appending()
+    token = _gathering.set(appending)
+    try:
+        yield
+    finally:
+        _gathering.reset(token)
+    appending.write()
+
+
+class _Appending:
+    """Events that are not written yet, and the chains they belong to."""
+
+    def __init__(self) -> None:
+        self._chains: dict[str, EventChain] = {}
+        self._rows: list[Event] = []
+
+    def append(self, new_events: Sequence[NewEvent]) -> list[Event]:
+        recorded_at = timezone.now()
+        if missing := {_chain_key(new.account_id) for new in new_events} - self._chains.keys():
+            self._chains |= _lock_chains(missing)
+        rows = []
+        for new in new_events:
+            chain = self._chains[_chain_key(new.account_id)]
+            row = _build_row(new, chain, recorded_at)
+            chain.last_sequence, chain.last_hash = row.sequence, row.hash
+            rows.append(row)
+        self._rows += rows
+        return rows
+
+    def write(self) -> None:
+        copy_rows(self._rows)
+        update_rows(self._chains.values(), {"last_sequence": "bigint", "last_hash": "text"})
+
+
+_gathering: ContextVar[_Appending | None] = ContextVar("gathering", default=None)
 
 
 def verify_chain(chain: str) -> ChainReport:
@@ -186,8 +232,12 @@ def to_plain(value: object) -> Any:
     may respell a number (`1e2` as `100`) and the hash must not depend on that.
     :raises TypeError: for anything else.
     """
+    if value is None or type(value) in _PLAIN_TYPES:
+        return value
     match value:
-        case None | bool():
+        case dict() | Mapping():
+            return {str(key): item if type(item) in _PLAIN_TYPES else to_plain(item) for key, item in value.items()}
+        case bool():
             return value
         case Enum():
             return to_plain(value.value)
@@ -202,15 +252,16 @@ def to_plain(value: object) -> Any:
         case datetime():
             if value.tzinfo is None:
                 raise TypeError("an event holds aware instants only")
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            return f"{value.astimezone(UTC).isoformat()[:-6]}Z"
         case date() | uuid.UUID():
             return str(value)
-        case Mapping():
-            return {str(key): to_plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             items: Iterable[object] = sorted(value, key=str) if isinstance(value, set | frozenset) else value
             return [to_plain(item) for item in items]
     raise TypeError(f"an event cannot hold {type(value).__name__}")
+
+
+_PLAIN_TYPES = frozenset({type(None), bool, str, int})
 
 
 def _chain_key(account_id: uuid.UUID | None) -> str:
@@ -228,22 +279,42 @@ def _lock_chains(keys: set[str]) -> dict[str, EventChain]:
 
 
 def _build_row(new: NewEvent, chain: EventChain, recorded_at: datetime) -> Event:
-    row = Event(
-        chain=chain.key,
-        sequence=chain.last_sequence + 1,
-        type=new.type,
-        object_type=new.subject.get_object_type(),
-        object_id=new.subject.public_id,
-        account_id=new.account_id,
-        actor_type=new.actor.type,
-        actor_id=new.actor.id,
-        reason=new.reason,
-        data=to_plain(new.data),
-        previous_data=None if new.previous is None else to_plain(new.previous),
-        livemode=settings.BILLING_LIVEMODE,
-        created_at=new.at,
-        recorded_at=recorded_at,
-        previous_hash=chain.last_hash,
+    row = _EVENTS.make(
+        chain.key,
+        chain.last_sequence + 1,
+        new.type,
+        new.subject.get_object_type(),
+        new.subject.public_id,
+        new.account_id,
+        new.actor.type,
+        new.actor.id,
+        new.reason,
+        to_plain(new.data),
+        None if new.previous is None else to_plain(new.previous),
+        settings.BILLING_LIVEMODE,
+        new.at,
+        recorded_at,
+        chain.last_hash,
     )
     row.hash = compute_hash(row)
     return row
+
+
+_EVENTS: Final = RowMaker(
+    Event,
+    "chain",
+    "sequence",
+    "type",
+    "object_type",
+    "object_id",
+    "account_id",
+    "actor_type",
+    "actor_id",
+    "reason",
+    "data",
+    "previous_data",
+    "livemode",
+    "created_at",
+    "recorded_at",
+    "previous_hash",
+)
