@@ -10,7 +10,7 @@ import billing_site.platform.models.triggers
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0022_languages'),
+        ('accounts', '0023_billing_threshold'),
     ]
 
     operations = [
