@@ -191,11 +191,11 @@ def _list_silent(
             continue
         begun = local_midnight(local_date(subscription.started_at, subscription.zone), subscription.zone)
         begun = max(begun, subscription.trial_end or begun)
-        waiting = billables.waiting.get(subscription.id, ())
+        prorated = [each for each in billables.waiting.of_subscription.get(subscription.id, ()) if each.item_id]
         for item in items:
             if item._state.adding:
                 continue
-            taken = [*lines[item.id], *(Period(each.period_start, each.period_end) for each in waiting)]
+            taken = [*lines[item.id], *(Period(each.period_start, each.period_end) for each in prorated)]
             since = begun if item.started_at == subscription.started_at else max(begun, item.started_at)
             for period in back:
                 start, end = max(period.start, since), min(period.end, _get_start(boundary))
