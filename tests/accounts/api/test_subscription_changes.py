@@ -210,7 +210,7 @@ class TestUpdate:
         client.patch(door(subscription), {"quantity": 2})
         for number in range(5):
             start(make_account(f"other/{number}"))
-        with django_assert_max_num_queries(50) as first:
+        with django_assert_max_num_queries(55) as first:
             client.patch(door(subscription), {"quantity": 3, "prorate": True})
             queries = len(first)
         for quantity in range(4, 9):
