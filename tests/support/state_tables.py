@@ -397,7 +397,8 @@ def _arrange_outcome(state: str, to: str) -> RunOutcome:
 
 
 def _hold_outcome(before: str, after: str) -> str:
-    if before == after or (before, after) == ("issued", "held_for_review"):
+    # What is held has an invoice and says why, as what was issued and what failed do.
+    if before == after or (before, after) in (("issued", "held_for_review"), ("held_for_review", "failed")):
         return ""
     return {
         "issued": "billing_run_outcomes_issued_has_invoice",
