@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ from billing_site.kernel.errors import PeriodNotValid
 from billing_site.kernel.money import allocate
 from billing_site.kernel.periods import Period, add_months, local_date, local_midnight
 from catalog.models import Meter
-from invoicing.models import InvoiceLine, InvoiceLineSplit, InvoiceStatus, LineType
+from invoicing.models import InvoiceLine, InvoiceStatus, LineType
 from invoicing.queries.running import list_open
 from metering.queries.periods import (
     choose_period,
@@ -76,6 +76,14 @@ class CostAllocation:
     total: int
 
 
+class _Part(NamedTuple):
+    """What a line that is split gives to one center (None: to nobody)."""
+
+    cost_center_id: UUID | None
+    quantity: Decimal
+    amount: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Cost:
     """
@@ -87,7 +95,7 @@ class _Cost:
     amount: int
     period: Period
     meter: Meter | None = None
-    splits: tuple[InvoiceLineSplit, ...] = ()
+    splits: tuple[_Part, ...] = ()
 
 
 @dataclass(slots=True)
@@ -186,15 +194,21 @@ def _list_billed(account: Account, period: Period) -> Iterator[_Cost]:
     for line in lines.select_related("meter").prefetch_related("splits").order_by("id"):
         is_usage = line.type == LineType.USAGE
         net = line.amount - line.discount
-        yield _Cost(net, line.period, line.meter if is_usage else None, tuple(line.splits.all()))
+        parts = tuple(_Part(split.cost_center_id, split.quantity, split.amount) for split in line.splits.all())
+        yield _Cost(net, line.period, line.meter if is_usage else None, parts)
 
 
 def _list_unbilled(account: Account, at: datetime) -> Iterator[_Cost]:
     for subscription in list_open(accounts=[account], at=at):
         for found in subscription.lines:
             line = found.line
+            # Of usage that comes late only the line knows who used what is not billed yet.
+            shares = line.splits if line.charge.is_rest else ()
+            parts = tuple(
+                _Part(CostCenter.parse_id(share.center.id), share.center.quantity, share.amount) for share in shares
+            )
             if found.currency == account.currency:
-                yield _Cost(line.net, line.period, found.meter if line.type == "usage" else None)
+                yield _Cost(line.net, line.period, found.meter if line.type == "usage" else None, parts)
 
 
 # ---- who pays -------------------------------------------------------------------------------------------------------
