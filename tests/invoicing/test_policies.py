@@ -171,7 +171,9 @@ class TestSellerPage:
         client.force_login(user)
         url = reverse("admin:invoicing_seller_change", args=[seller.pk])
         form = client.get(url).context["adminform"].form
-        posted = {name: form[name].value() or "" for name in form.fields} | EVERY_OTHER
+        shown = {name: form[name].value() for name in form.fields}
+        posted = {name: "" if value in (None, "") or value is False else value for name, value in shown.items()}
+        posted |= EVERY_OTHER
         assert client.post(url, posted).status_code == 302
         seller.refresh_from_db()
         assert {name: getattr(seller, name) for name in EVERY_OTHER} == EVERY_OTHER

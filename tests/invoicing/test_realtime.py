@@ -223,7 +223,7 @@ class TestGetRealtimeCost:
             with CaptureQueriesContext(connection) as timeline:
                 get_timeline(account=account, at=AT, granularity="hour")
             counts.add((len(captured), len(timeline)))
-        assert counts == {(12, 15)}
+        assert counts == {(15, 18)}
 
 
 class TestGetRealtimeResources:
