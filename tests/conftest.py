@@ -7,6 +7,7 @@ PostgreSQL is real; see `tests.support.databases` for how its databases are made
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -27,8 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     from tests.support.databases import teardown_transactional_test
 
-    # A busy machine makes no example wrong, so examples have no deadline.
-    hypothesis.settings.register_profile("countinghouse", deadline=None, print_blob=True)
+    # A busy machine makes no example wrong, so examples have no deadline. More of them: COUNTINGHOUSE_EXAMPLES=1000.
+    examples = int(os.environ.get("COUNTINGHOUSE_EXAMPLES", "60"))
+    hypothesis.settings.register_profile("countinghouse", deadline=None, print_blob=True, max_examples=examples)
     hypothesis.settings.load_profile("countinghouse")
     # Django's flush truncates, which append-only tables refuse.
     TransactionTestCase._fixture_teardown = teardown_transactional_test  # type: ignore[attr-defined]
