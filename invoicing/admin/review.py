@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
@@ -30,6 +30,7 @@ from billing_site.backoffice.display import (
     timestamp_display,
 )
 from billing_site.backoffice.history import timeline_display
+from billing_site.kernel.money import round_to_minor
 from billing_site.platform.models import Approval
 from billing_site.platform.services.approvals import find_pending
 from invoicing.admin.explanations import explain_lines
@@ -206,7 +207,7 @@ def describe_reason(review: InvoiceReview) -> str:
 
 def _show_median(median: Decimal, currency: str) -> str:
     """A median may lie between two minor units; it is shown to a whole one."""
-    return format_money(int(median.quantize(Decimal(1), rounding=ROUND_HALF_UP)), currency)
+    return format_money(round_to_minor(median), currency)
 
 
 def render_release(approval: Approval) -> SafeString | str:

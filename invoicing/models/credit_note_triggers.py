@@ -108,6 +108,25 @@ def _adds_up(note: str) -> str:
     """  # noqa: S608 - NEW only
 
 
+def _after_writing(name: str, func: str) -> StrictTrigger:
+    """Return the check of all rows that a statement wrote, its `written`."""
+    return IndexScanTrigger(
+        name=name,
+        when=pgtrigger.After,
+        operation=pgtrigger.Insert,
+        level=pgtrigger.Statement,
+        referencing=pgtrigger.Referencing(new="written"),
+        func=func,
+    )
+
+
+def _kept(name: str, operation: pgtrigger.Operation, level: pgtrigger.Level, what: str) -> StrictTrigger:
+    """Return the refusal of a removal."""
+    return StrictTrigger(
+        name=name, when=pgtrigger.Before, operation=operation, level=level, func=_refuse_note("kept", what)
+    )
+
+
 def _at_commit(note: str) -> StrictTrigger:
     return IndexScanTrigger(
         name="adds_up",
@@ -137,20 +156,8 @@ def credit_note_triggers() -> list[pgtrigger.Trigger]:
             level=pgtrigger.Row,
             func=_IMMUTABLE,
         ),
-        StrictTrigger(
-            name="kept_rows",
-            when=pgtrigger.Before,
-            operation=pgtrigger.Delete,
-            level=pgtrigger.Row,
-            func=_refuse_note("kept", "a credit note is kept"),
-        ),
-        StrictTrigger(
-            name="kept_table",
-            when=pgtrigger.Before,
-            operation=pgtrigger.Truncate,
-            level=pgtrigger.Statement,
-            func=_refuse_note("kept", "credit notes are kept"),
-        ),
+        _kept("kept_rows", pgtrigger.Delete, pgtrigger.Row, "a credit note is kept"),
+        _kept("kept_table", pgtrigger.Truncate, pgtrigger.Statement, "credit notes are kept"),
         _at_commit("NEW.id"),
     ]
 
@@ -159,14 +166,7 @@ def credit_note_line_triggers() -> list[pgtrigger.Trigger]:
     """Lines: written with their note, each within the line of the invoice that it credits."""
     return [
         *append_only_triggers("credit_note_lines"),
-        IndexScanTrigger(
-            name="within_line",
-            when=pgtrigger.After,
-            operation=pgtrigger.Insert,
-            level=pgtrigger.Statement,
-            referencing=pgtrigger.Referencing(new="written"),
-            func=_WITHIN_LINE,
-        ),
+        _after_writing("within_line", _WITHIN_LINE),
         _at_commit("NEW.credit_note_id"),
     ]
 
@@ -175,13 +175,6 @@ def credit_note_tax_triggers() -> list[pgtrigger.Trigger]:
     """Taxes: written with their note, each within the rate of the invoice that it credits."""
     return [
         *append_only_triggers("credit_note_taxes"),
-        IndexScanTrigger(
-            name="within_rate",
-            when=pgtrigger.After,
-            operation=pgtrigger.Insert,
-            level=pgtrigger.Statement,
-            referencing=pgtrigger.Referencing(new="written"),
-            func=_WITHIN_RATE,
-        ),
+        _after_writing("within_rate", _WITHIN_RATE),
         _at_commit("NEW.credit_note_id"),
     ]
