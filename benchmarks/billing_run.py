@@ -37,7 +37,7 @@ WRITTEN = (
     "invoice_lines",
     "ledger_entries",
     "ledger_postings",
-    "deferred_revenue",
+    "revenue_schedules",
     "billing_events",
     "billing_run_outcomes",
 )
