@@ -54,6 +54,7 @@ ROLES: Final[dict[str, Role]] = {
             *_SUBSCRIPTIONS,
             "accounts.adjust_credit",
             "accounts.grant_credit",
+            "invoicing.issue_credit_note",
             "metering.dismiss_*",
             "platform.cancel_*",
         ),

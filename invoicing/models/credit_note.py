@@ -93,6 +93,7 @@ class CreditNote(Identified, Timestamped):
         ]
         constraints = [
             models.UniqueConstraint(fields=["seller", "series", "livemode", "number"], name="credit_notes_number_once"),
+            models.UniqueConstraint(fields=["approval"], name="credit_notes_approval_once"),
             models.CheckConstraint(condition=Q(total=F("subtotal") + F("tax")), name="credit_notes_total_adds_up"),
             models.CheckConstraint(condition=Q(total__gt=0), name="credit_notes_total_positive"),
             models.CheckConstraint(

@@ -108,6 +108,18 @@ def _adds_up(note: str) -> str:
     """  # noqa: S608 - NEW only
 
 
+# While it is approved the request is still open: looked at when both are committed.
+_APPROVED = f"""
+    IF NEW.approval_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM approvals WHERE id = NEW.approval_id AND status = 'approved'
+            AND kind = 'invoicing.credit_note' AND amount = NEW.total AND currency = NEW.currency
+    ) THEN
+        {_refuse_note("approved", "a credit note that needs a second person is what that person approved")}
+    END IF;
+    RETURN NULL;
+"""
+
+
 def _after_writing(name: str, func: str) -> StrictTrigger:
     """Return the check of all rows that a statement wrote, its `written`."""
     return IndexScanTrigger(
@@ -127,14 +139,14 @@ def _kept(name: str, operation: pgtrigger.Operation, level: pgtrigger.Level, wha
     )
 
 
-def _at_commit(note: str) -> StrictTrigger:
+def _at_commit(name: str, func: str) -> StrictTrigger:
     return IndexScanTrigger(
-        name="adds_up",
+        name=name,
         when=pgtrigger.After,
         operation=pgtrigger.Insert,
         level=pgtrigger.Row,
         timing=pgtrigger.Deferred,
-        func=_adds_up(note),
+        func=func,
     )
 
 
@@ -158,7 +170,8 @@ def credit_note_triggers() -> list[pgtrigger.Trigger]:
         ),
         _kept("kept_rows", pgtrigger.Delete, pgtrigger.Row, "a credit note is kept"),
         _kept("kept_table", pgtrigger.Truncate, pgtrigger.Statement, "credit notes are kept"),
-        _at_commit("NEW.id"),
+        _at_commit("adds_up", _adds_up("NEW.id")),
+        _at_commit("approved", _APPROVED),
     ]
 
 
@@ -167,7 +180,7 @@ def credit_note_line_triggers() -> list[pgtrigger.Trigger]:
     return [
         *append_only_triggers("credit_note_lines"),
         _after_writing("within_line", _WITHIN_LINE),
-        _at_commit("NEW.credit_note_id"),
+        _at_commit("adds_up", _adds_up("NEW.credit_note_id")),
     ]
 
 
@@ -176,5 +189,5 @@ def credit_note_tax_triggers() -> list[pgtrigger.Trigger]:
     return [
         *append_only_triggers("credit_note_taxes"),
         _after_writing("within_rate", _WITHIN_RATE),
-        _at_commit("NEW.credit_note_id"),
+        _at_commit("adds_up", _adds_up("NEW.credit_note_id")),
     ]

@@ -26,6 +26,7 @@ from billing_site.kernel.ids import encode_id, new_uuid
 from billing_site.kernel.periods import local_date
 from billing_site.platform.models import Approval, ApprovalStatus
 from billing_site.platform.services import events
+from billing_site.platform.services.approvals import ApprovalChanged
 from invoicing.calculation.credit_notes import CreditDraft
 from invoicing.models import (
     CreditNote,
@@ -37,9 +38,8 @@ from invoicing.models import (
     InvoiceStatus,
     InvoiceTax,
 )
-from invoicing.queries.credit_notes import CREDITABLE_STATUSES
 from invoicing.services.balance_payments import add_payment
-from invoicing.services.credit_requests import CreditRequest, Settling, draft_request, settle_note
+from invoicing.services.credit_requests import CreditRequest, Settling, foresee_note, say_money
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 from invoicing.services.numbering import format_number, get_series, take_numbers
@@ -69,14 +69,13 @@ def issue_credit_note(
     :raises AmountNotPositive: when there is nothing to credit. :raises AmountExceedsCreditable: beyond what is left of
         the invoice, a line or a tax rate. :raises ValidationFailed: for what cannot be understood.
     :raises AmountExceedsRefundable: for a refund of an invoice that no provider was paid for.
-    :raises SecondPersonNeeded: when staff credits more than the limit without an `approval` of exactly this.
+    :raises SecondPersonNeeded: when staff credits more than the limit without an `approval` of this.
+    :raises ApprovalChanged: when it comes to another amount than was approved.
     """
     lock_parties(invoice_id)
     invoice = lock_invoice(invoice_id)
-    if invoice.status not in CREDITABLE_STATUSES:
-        raise InvalidState("Only an issued invoice that is not void is credited.", current_status=invoice.status)
-    draft = draft_request(invoice, request)
-    settling = settle_note(invoice, request, draft.total)
+    foreseen = foresee_note(invoice, request)
+    draft, settling = foreseen.draft, foreseen.settling
     _require_second_person(invoice, draft, request, actor=actor, approval=approval)
     note = _build_note(invoice, request, draft, settling, at=at)
     note.approval = approval
@@ -164,21 +163,21 @@ def snapshot_credit_note(note: CreditNote) -> dict[str, Any]:
 def _require_second_person(
     invoice: Invoice, draft: CreditDraft, request: CreditRequest, *, actor: Actor, approval: Approval | None
 ) -> None:
+    limit = get_approval_limit()
     if approval is None:
         if needs_second_person(amount=draft.total, actor=actor):
-            limit = get_approval_limit()
-            raise SecondPersonNeeded(f"Above {limit} minor units, another person must approve it.", limit=limit)
+            above = say_money(limit, invoice.currency)
+            raise SecondPersonNeeded(f"Above {above}, another person must approve it.", limit=limit)
         return
     if (
         approval.status != ApprovalStatus.APPROVED
         or (approval.kind, approval.subject_id) != (CREDIT_NOTE_KIND, invoice.public_id)
-        or (approval.amount, approval.currency) != (draft.total, invoice.currency)
         or approval.payload.get("request") != events.to_plain(request.as_dict())
     ):
-        raise SecondPersonNeeded(
-            f"This credit note comes to {draft.total} minor units, which is not what was approved.",
-            limit=get_approval_limit(),
-        )
+        raise SecondPersonNeeded("This is not the credit note that was approved.", limit=limit)
+    if (approval.amount, approval.currency) != (draft.total, invoice.currency):
+        now, asked = say_money(draft.total, invoice.currency), say_money(approval.amount or 0, invoice.currency)
+        raise ApprovalChanged(f"It comes to {now} now, not to the {asked} that were asked for. Ask for it again.")
 
 
 def _build_note(

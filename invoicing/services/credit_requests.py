@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accounts.services.corrections import AmountExceedsRefundable
-from billing_site.kernel.errors import AmountNotPositive, DomainError, ValidationFailed
+from billing_site.kernel.errors import AmountNotPositive, DomainError, InvalidState, ValidationFailed
+from billing_site.kernel.money import format_decimal
 from invoicing.calculation.credit_facts import Wish
 from invoicing.calculation.credit_notes import (
     CreditDraft,
@@ -21,7 +22,7 @@ from invoicing.calculation.credit_notes import (
     draft_credit_note,
 )
 from invoicing.models import CreditReason, Disposition, Invoice
-from invoicing.queries.credit_notes import load_credit_facts
+from invoicing.queries.credit_notes import CREDITABLE_STATUSES, load_credit_facts
 
 
 class AmountExceedsCreditable(DomainError):
@@ -82,6 +83,32 @@ class Settling:
     out_of_band: int
 
 
+@dataclass(frozen=True, slots=True)
+class ForeseenNote:
+    """What a request comes to: the note that is not written yet, and where its total goes."""
+
+    draft: CreditDraft
+    settling: Settling
+
+
+def foresee_note(invoice: Invoice, request: CreditRequest) -> ForeseenNote:
+    """
+    Return what a request comes to as the invoice stands. Reads only; to be decided on, under the invoice's lock.
+
+    :raises InvalidState: while the invoice is a draft, or when it is void. :raises DomainError: as `draft_request` and
+        `settle_note`.
+    """
+    if invoice.status not in CREDITABLE_STATUSES:
+        raise InvalidState("Only an issued invoice that is not void is credited.", current_status=invoice.status)
+    draft = draft_request(invoice, request)
+    return ForeseenNote(draft, settle_note(invoice, request, draft.total))
+
+
+def say_money(amount: int, currency: str) -> str:
+    """Return minor units as a sentence says them: `12.50 USD`."""
+    return f"{format_decimal(amount, currency)} {currency.upper()}"
+
+
 def draft_request(invoice: Invoice, request: CreditRequest) -> CreditDraft:
     """
     Return the note that a request comes to. Reads only.
@@ -100,11 +127,12 @@ def draft_request(invoice: Invoice, request: CreditRequest) -> CreditDraft:
         raise AmountNotPositive("There is nothing to credit.") from error
     except CreditExceeds as error:
         raise AmountExceedsCreditable(
-            f"This is {error}: at most {error.creditable} minor units can be credited there.",
+            f"This is {error}: at most {say_money(error.creditable, invoice.currency)} can be credited there.",
             creditable=error.creditable,
         ) from error
     if request.expected not in (None, draft.total):
-        detail = f"It comes to {draft.total} minor units with tax, not {request.expected}."
+        wanted = say_money(request.expected or 0, invoice.currency)
+        detail = f"It comes to {say_money(draft.total, invoice.currency)} with tax, not {wanted}."
         raise ValidationFailed.of("/amount", "mismatch", detail)
     return draft
 
@@ -120,7 +148,7 @@ def settle_note(invoice: Invoice, request: CreditRequest, total: int) -> Settlin
     rest = total - applied
     outside = rest if request.disposition == Disposition.OUT_OF_BAND else request.out_of_band_amount
     if not 0 <= outside <= rest:
-        detail = f"Of this credit note {rest} minor units were paid; more cannot be paid back."
+        detail = f"Of this credit note {say_money(rest, invoice.currency)} were paid; more cannot be paid back."
         raise ValidationFailed.of("/out_of_band_amount", "max_value", detail)
     if request.disposition == Disposition.REFUND and rest > outside:
         raise AmountExceedsRefundable("No payment provider was paid for this invoice.", refundable=0)

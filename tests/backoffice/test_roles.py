@@ -40,7 +40,7 @@ class TestGroups:
 
     def test_support_gives_credit_and_those_who_bill_do_not(self) -> None:
         sync_roles()
-        credit = {"accounts.adjust_credit", "accounts.grant_credit"}
+        credit = {"accounts.adjust_credit", "accounts.grant_credit", "invoicing.issue_credit_note"}
         assert credit <= held(SUPPORT)
         assert not credit & held(BILLING)
         assert not {"accounts.deposit_money", "accounts.grant_subscription", "platform.decide_approval"} & held(SUPPORT)
@@ -81,6 +81,9 @@ class TestMatrix:
             ("invoicing.approve_refund", FINANCE_LEAD),
             ("platform.decide_approval", FINANCE_LEAD),
             ("invoicing.void_invoice", FINANCE_LEAD),
+            ("invoicing.issue_credit_note", FINANCE_LEAD),
+            ("invoicing.approve_credit_note", FINANCE_LEAD),
+            ("invoicing.void_credit_note", FINANCE_LEAD),
             ("invoicing.move_subscriptions", FINANCE_LEAD),
             ("accounts.negotiate_price", FINANCE_LEAD),
             ("catalog.view_coupon", VIEWER),
