@@ -58,6 +58,7 @@ _MAJOR: Final = re.compile(r"(?P<whole>[+-]?[0-9]+)(?:\.(?P<decimals>[0-9]+))?")
 
 # Wide enough that a 38-digit quantity times a 38-digit price stays exact.
 EXACT: Final[Context] = Context(prec=96)
+_UNIT_PLACES: Final = Decimal("1e-12")
 
 
 class CurrencyMismatch(ValueError):
@@ -135,6 +136,18 @@ def _scale_to_integers(weights: Sequence[Decimal]) -> list[int]:
     places = max(0, *(-int(weight.as_tuple().exponent) for weight in weights))
     scale = 10**places
     return [int(numerator * scale // denominator) for numerator, denominator in map(Decimal.as_integer_ratio, weights)]
+
+
+def average_unit_amount(amount: Decimal, quantity: Decimal = Decimal(1)) -> Decimal:
+    """
+    Return what a unit came to: minor units to 12 decimals, as many as a unit price has. For display only.
+
+    Zero where there is no quantity.
+    """
+    if not quantity:
+        return Decimal(0)
+    with localcontext(EXACT):
+        return (amount / quantity).quantize(_UNIT_PLACES)
 
 
 def format_decimal(amount: int, currency: str) -> str:

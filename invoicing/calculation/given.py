@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING, Any, Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from billing_site.kernel.money import EXACT, format_decimal
+from billing_site.kernel.money import EXACT, average_unit_amount, format_decimal
 from billing_site.kernel.periods import local_date
 from catalog.pricing.terms import PriceTerms
 from invoicing.calculation.texts import format_exact, format_instant
 
 if TYPE_CHECKING:
     from invoicing.calculation.facts import ChargeFacts
-
-_PLACES: Final = Decimal("1e-12")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +76,7 @@ def price_given(price: PriceTerms, quantity: Decimal) -> Decimal:
 
 def compute_given_unit(price: PriceTerms, quantity: Decimal) -> Decimal:
     """Return the price of a unit: the one given, else the average to 12 decimals, for display only."""
-    if price.model == "per_unit" or not quantity:
-        return price.unit_amount if price.model == "per_unit" else Decimal(0)
-    with localcontext(EXACT):
-        return (price.unit_amount / quantity).quantize(_PLACES)
+    return price.unit_amount if price.model == "per_unit" else average_unit_amount(price.unit_amount, quantity)
 
 
 def explain_given(

@@ -15,6 +15,7 @@ from billing_site.kernel.money import (
     Money,
     UnknownCurrency,
     allocate,
+    average_unit_amount,
     format_decimal,
     get_exponent,
     is_known_currency,
@@ -301,3 +302,17 @@ class TestMoney:
 
     def test_splits_into_money(self) -> None:
         assert Money(100, "usd").allocate([1, 2]) == [Money(33, "usd"), Money(67, "usd")]
+
+
+class TestAverageUnitAmount:
+    def test_has_twelve_decimals(self) -> None:
+        assert average_unit_amount(Decimal(2), Decimal(3)) == Decimal("0.666666666667")
+        assert average_unit_amount(Decimal(-1), Decimal(3)) == Decimal("-0.333333333333")
+
+    def test_without_a_quantity_is_zero_and_of_one_the_amount_itself(self) -> None:
+        assert average_unit_amount(Decimal(5), Decimal(0)) == 0
+        assert str(average_unit_amount(Decimal("1.5"))) == "1.500000000000"
+
+    def test_stays_exact_beyond_the_digits_of_the_usual_context(self) -> None:
+        amount = Decimal("12345678901234567890123456789012345.5")
+        assert average_unit_amount(amount, Decimal(2)) == Decimal("6172839450617283945061728394506172.75")
