@@ -10,14 +10,21 @@ from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Final
 
-from billing_site.kernel.money import EXACT
+from billing_site.kernel.money import EXACT, average_unit_amount
 from catalog.pricing.breakdown import PricedQuantity
 from catalog.pricing.engine import price_usage
 from catalog.pricing.terms import PriceOptions
 from invoicing.calculation.facts import ChargeFacts
+from invoicing.calculation.wording import (
+    LATE_USAGE,
+    LATE_USAGE_OF,
+    REMAINING_TIME,
+    SO_FAR,
+    UNUSED_TIME,
+    join_words,
+)
 
 _PLAIN: Final = PriceOptions()
-_PLACES: Final = Decimal("1e-12")
 
 
 def price_charge(charge: ChargeFacts) -> PricedQuantity:
@@ -59,21 +66,19 @@ def compute_unit_amount(charge: ChargeFacts, exact: Decimal) -> Decimal:
     is_plain = charge.share is None and charge.type != "proration"
     if is_plain and ((is_single and price.options == _PLAIN) or (price.model == "flat" and not is_single)):
         return price.unit_amount
-    if not charge.quantity:
-        return Decimal(0)
-    with localcontext(EXACT):
-        return (exact / charge.quantity).quantize(_PLACES)
+    return average_unit_amount(exact, charge.quantity)
 
 
 def describe_charge(charge: ChargeFacts) -> str:
     """Return what the line of a charge says."""
     if charge.type == "usage":
-        named = f"{charge.plan_name} · {charge.meter_name}"
+        named = join_words(charge.plan_name, charge.meter_name)
         if charge.billed is None or charge.billed.kind == "rest":
             return named
         if charge.billed.kind == "interim":
-            return f"{named} · so far"
-        return f"{named} · late usage of {charge.billed.invoice}" if charge.billed.invoice else f"{named} · late usage"
+            return join_words(named, SO_FAR)
+        invoice = charge.billed.invoice
+        return join_words(named, LATE_USAGE_OF.format(invoice=invoice) if invoice else LATE_USAGE)
     if charge.type == "proration":
-        return f"{charge.plan_name} · {'unused time' if charge.is_credit else 'remaining time'}"
+        return join_words(charge.plan_name, UNUSED_TIME if charge.is_credit else REMAINING_TIME)
     return charge.plan_name

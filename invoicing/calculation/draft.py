@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from billing_site.kernel.money import EXACT, allocate, round_to_minor
+from billing_site.kernel.money import EXACT, allocate, average_unit_amount, round_to_minor
 from billing_site.kernel.periods import Period, local_date
 from catalog.pricing.breakdown import PricedQuantity, PricedTier
 from invoicing.calculation.billed import BilledFacts, split_rest, take_own_discounts
@@ -35,9 +35,9 @@ from invoicing.calculation.explain_taxes import explain_taxes
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
 from invoicing.calculation.given import GivenFacts, compute_given_unit, explain_given, price_given
 from invoicing.calculation.taxes import LineTax, TaxBase, TaxLine, TaxResult, compute_taxes, extract_tax
+from invoicing.calculation.wording import MINIMUM, join_words
 
 LineKind = Literal["subscription", "usage", "one_off", "proration"]
-_PLACES: Final = Decimal("1e-12")
 # A minimum is owed whatever discounts there are, and a proration is net of the discounts of what it gives back. What
 # somebody entered is reduced, whatever its type.
 DISCOUNTED_TYPES: Final = ("subscription", "usage")
@@ -291,9 +291,9 @@ def _draft_true_up(facts: InvoiceFacts, charge: ChargeFacts, priced: PricedQuant
     yield DraftLine(
         charge=charge,
         type="one_off",
-        description=f"{describe_charge(charge)} · minimum",
+        description=join_words(describe_charge(charge), MINIMUM),
         quantity=Decimal(1),
-        unit_amount=exact.quantize(_PLACES, context=EXACT),
+        unit_amount=average_unit_amount(exact),
         exact_amount=exact,
         amount=whole - before,
         steps=(
@@ -325,9 +325,7 @@ def _draft_rest(
             type="usage",
             description=describe_charge(charge),
             quantity=quantity,
-            unit_amount=(EXACT.divide(Decimal(amount), quantity) if quantity else Decimal(0)).quantize(
-                _PLACES, context=EXACT
-            ),
+            unit_amount=average_unit_amount(Decimal(amount), quantity),
             exact_amount=Decimal(amount),
             amount=amount,
             steps=(

@@ -27,7 +27,7 @@ NOTES: Final[Mapping[TaxTreatment, str]] = {
     "reverse_charge": "Reverse charge: the recipient accounts for the tax.",
     "exempt": "The customer is exempt from tax.",
 }
-_ZERO_NAMES: Final[Mapping[TaxTreatment, str]] = {"reverse_charge": "Reverse charge", "exempt": "Tax exempt"}
+ZERO_NAMES: Final[Mapping[TaxTreatment, str]] = {"reverse_charge": "Reverse charge", "exempt": "Tax exempt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def decide_treatment(
 
 def make_zero_rate(treatment: TaxTreatment, jurisdiction: str) -> TaxRateFacts:
     """Return the rate of zero that stands on a document in place of the rates of the place."""
-    return TaxRateFacts("", _ZERO_NAMES[treatment], Decimal(0), inclusive=False, jurisdiction=jurisdiction)
+    return TaxRateFacts("", ZERO_NAMES[treatment], Decimal(0), inclusive=False, jurisdiction=jurisdiction)
 
 
 class TaxBase(NamedTuple):

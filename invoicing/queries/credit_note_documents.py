@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from billing_site.kernel.money import EXACT
 from invoicing.documents import InvoiceView, LineView, TaxLineView
+from invoicing.documents.engine_words import translate_zero
 from invoicing.documents.words import Words, choose_locale, load_words, marked
 from invoicing.models import CreditNote, CreditNoteDocument, CreditNoteLine, CreditNoteTax, SellerLogo
-from invoicing.queries.documents import build_party, describe_line, translate_zero
+from invoicing.queries.documents import build_party, describe_line
 
 _REASONS = {
     "duplicate": marked("Duplicate"),
@@ -64,14 +65,21 @@ def get_stored_credit_note(note_id: uuid.UUID) -> bytes | None:
 
 
 def _build_line(line: CreditNoteLine, words: Words) -> LineView:
-    is_same = line.description == line.invoice_line.description
     return LineView(
-        description=describe_line(line.invoice_line, words) if is_same else line.description,
+        description=_describe(line, words),
         amount=line.amount,
         quantity=line.quantity,
         unit_amount=line.unit_amount,
         period=line.invoice_line.period,
     )
+
+
+def _describe(line: CreditNoteLine, words: Words) -> str:
+    """Translate the description of the invoice's line, also where somebody put a text before it."""
+    before = line.description.removesuffix(line.invoice_line.description)
+    if before == line.description:
+        return line.description
+    return f"{before}{describe_line(line.invoice_line, words)}"
 
 
 def _build_tax(tax: CreditNoteTax, words: Words) -> TaxLineView:

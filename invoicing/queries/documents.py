@@ -10,10 +10,11 @@ from typing import Any
 
 from billing_site.kernel.money import EXACT
 from catalog.pricing.breakdown import PricedTier
+from invoicing.calculation.wording import join_words
 from invoicing.documents import CreditView, InvoiceView, LineView, PartyView, PaymentView, TaxLineView
-from invoicing.documents.words import Words, choose_locale, load_words, marked
+from invoicing.documents.engine_words import name_center, translate_description, translate_source, translate_zero
+from invoicing.documents.words import Words, choose_locale, load_words
 from invoicing.models import (
-    CreditSource,
     Invoice,
     InvoiceCredit,
     InvoiceDocument,
@@ -24,19 +25,6 @@ from invoicing.models import (
     SellerLogo,
 )
 
-# What the engine writes behind the names of a plan and a meter, and stored money behind what it paid.
-_ENGINE_WORDS = frozenset({marked("minimum"), marked("unused time"), marked("remaining time")})
-# The names of rates of zero, and why they are; those of other rates are the catalog's.
-_ZERO_RATES = frozenset(
-    {
-        marked("Reverse charge"),
-        marked("Tax exempt"),
-        marked("Reverse charge: the recipient accounts for the tax."),
-        marked("The customer is exempt from tax."),
-    }
-)
-_SOURCES = frozenset({marked("Invoice credit"), marked("Prepaid balance")})
-
 
 def build_invoice_view(
     invoice: Invoice,
@@ -45,11 +33,13 @@ def build_invoice_view(
     taxes: Sequence[InvoiceTax] = (),
     *,
     logo: bytes = b"",
+    replaces: str = "",
 ) -> InvoiceView:
     """
     Return what the document of `invoice` shows: the snapshots taken when it was drafted, never today's addresses.
 
-    An issued invoice is shown as it was issued, so that its bytes do not depend on when they are made.
+    An issued invoice is shown as it was issued, so that its bytes do not depend on when they are made. `replaces` is
+    the number of the void invoice that it was issued anew for.
     """
     is_draft = invoice.number is None
     account, seller = invoice.account_snapshot, invoice.seller_snapshot
@@ -74,7 +64,7 @@ def build_invoice_view(
         discount=invoice.discount,
         discount_name=invoice.discount_name,
         credit_applied=invoice.credit_applied,
-        credits=tuple(CreditView(_name_source(credit, words), credit.amount) for credit in credits),
+        credits=tuple(CreditView(translate_source(credit.description, words), credit.amount) for credit in credits),
         reference=str(account.get("id", "")),
         footer=str(seller.get("footer", "")),
         test_mode=not invoice.livemode,
@@ -83,6 +73,7 @@ def build_invoice_view(
         notes=tuple(_list_tax_notes(taxes, words)),
         logo=logo,
         payment=build_payment(seller),
+        replaces=replaces,
     )
 
 
@@ -93,11 +84,18 @@ def get_stored_document(invoice_id: uuid.UUID) -> bytes | None:
 
 
 def load_invoice_view(invoice: Invoice) -> InvoiceView:
-    """Return what the document of an invoice shows, with all of its lines. Six queries at most."""
+    """Return what the document of an invoice shows, with all of its lines. Seven queries at most."""
     lines = list(invoice.lines.order_by("position").prefetch_related("splits"))
     credits = list(InvoiceCredit.objects.filter(invoice=invoice, payment=0).order_by("position"))
     taxes = list(InvoiceTax.objects.filter(invoice=invoice).order_by("position"))
-    return build_invoice_view(invoice, lines, credits, taxes=taxes, logo=load_logos([invoice]).get(invoice.id, b""))
+    return build_invoice_view(
+        invoice,
+        lines,
+        credits,
+        taxes=taxes,
+        logo=load_logos([invoice]).get(invoice.id, b""),
+        replaces=load_replaced([invoice]).get(invoice.id, ""),
+    )
 
 
 def _build_tax(tax: InvoiceTax, words: Words) -> TaxLineView:
@@ -114,10 +112,6 @@ def _list_tax_notes(taxes: Sequence[InvoiceTax], words: Words) -> Iterator[str]:
         yield words("Unit prices include tax; amounts are without it.")
 
 
-def translate_zero(text: str, words: Words) -> str:
-    return words(text) if text in _ZERO_RATES else text
-
-
 def load_logos(invoices: Sequence[Invoice]) -> dict[uuid.UUID, bytes]:
     """Return the pictures on the documents of invoices, by invoice. One query, none where no seller had one."""
     wanted = {
@@ -128,6 +122,15 @@ def load_logos(invoices: Sequence[Invoice]) -> dict[uuid.UUID, bytes]:
     rows = SellerLogo.objects.filter(id__in=set(wanted.values())).values_list("id", "content")
     found = {str(key): bytes(content) for key, content in rows}
     return {invoice_id: found[key] for invoice_id, key in wanted.items() if key in found}
+
+
+def load_replaced(invoices: Sequence[Invoice]) -> dict[uuid.UUID, str]:
+    """Return the numbers of the void invoices that some were issued anew for, by invoice. One query where there are."""
+    wanted = {invoice.id: invoice.reissues_id for invoice in invoices if invoice.reissues_id is not None}
+    if not wanted:
+        return {}
+    numbers = dict(Invoice.objects.filter(id__in=wanted.values()).values_list("id", "number_text"))
+    return {invoice_id: numbers[key] for invoice_id, key in wanted.items()}
 
 
 def build_payment(snapshot: Mapping[str, Any]) -> PaymentView | None:
@@ -166,20 +169,12 @@ def _list_tax_ids(snapshot: Mapping[str, Any], words: Words) -> Iterator[str]:
         yield " ".join(filter(None, (row["label"], row["value"])))
 
 
-def _name_source(credit: InvoiceCredit, words: Words) -> str:
-    is_ours = credit.source != CreditSource.GRANT and credit.description in _SOURCES
-    return words(credit.description) if is_ours else credit.description
-
-
 def describe_line(line: InvoiceLine, words: Words) -> str:
     """Return the description of a line: names as the catalog has them, the engine's own words in the language."""
     charge = line.trace.get("charge", {})
     plan = charge.get("plan_name", "")
-    for name in (f"{plan} · {charge.get('meter_name', '')}", plan):
-        rest = line.description.removeprefix(f"{name} · ")
-        if rest != line.description and rest in _ENGINE_WORDS:
-            return f"{name} · {words(rest)}"
-    return line.description
+    names = (join_words(plan, charge.get("meter_name", "")), plan)
+    return translate_description(line.description, names=names, words=words)
 
 
 def _build_lines(line: InvoiceLine, words: Words) -> Iterator[LineView]:
@@ -189,7 +184,7 @@ def _build_lines(line: InvoiceLine, words: Words) -> Iterator[LineView]:
     for number, part in enumerate(parts):
         yield replace(
             shown,
-            description=f"{shown.description} · {part}",
+            description=join_words(shown.description, name_center(part.name, words)),
             detail=part.code,
             quantity=part.quantity,
             amount=part.amount,

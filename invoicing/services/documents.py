@@ -23,6 +23,7 @@ from invoicing.queries.documents import (
     list_missing_documents,
     load_invoice_view,
     load_logos,
+    load_replaced,
 )
 
 __all__ = ["get_invoice_pdf", "list_missing_documents", "store_documents"]
@@ -53,7 +54,7 @@ def store_documents(invoice_ids: Sequence[uuid.UUID]) -> int:
     taxes: dict[uuid.UUID, list[InvoiceTax]] = defaultdict(list)
     for tax in InvoiceTax.objects.filter(invoice__in=invoices).order_by("position"):
         taxes[tax.invoice_id].append(tax)
-    logos = load_logos(invoices)
+    logos, replaced = load_logos(invoices), load_replaced(invoices)
     for invoice in invoices:
         view = build_invoice_view(
             invoice,
@@ -61,6 +62,7 @@ def store_documents(invoice_ids: Sequence[uuid.UUID]) -> int:
             credits[invoice.id],
             taxes=taxes[invoice.id],
             logo=logos.get(invoice.id, b""),
+            replaces=replaced.get(invoice.id, ""),
         )
         _store(invoice, render_invoice_pdf(view))
     return len(invoices)

@@ -17,6 +17,7 @@ from billing_site.platform.models import Event
 from invoicing.models import Invoice, PendingCharge, Seller
 from invoicing.queries.previews import preview_subscriptions
 from invoicing.services.balance_payments import pay_from_balance
+from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.draft_editing import add_lines, create_invoice, remove_line
 from invoicing.services.drafting import PeriodAlreadyInvoiced
 from invoicing.services.given_lines import NewLine
@@ -27,6 +28,7 @@ from invoicing.services.uncollectible import mark_uncollectible
 from invoicing.services.verification import verify_invoice
 from tests.support import world
 from tests.support.world import DECEMBER, NOVEMBER, TESTER
+from tests.unit.invoicing.documents.pdf_text import read_pdf
 
 pytestmark = pytest.mark.django_db
 
@@ -59,6 +61,8 @@ class TestReissuing:
         assert verify_invoice(draft).holds
         issued = finalize_invoice(invoice_id=draft.pk, **BY)
         assert issued.number_text == "INV-0002"
+        texts = read_pdf(get_invoice_pdf(issued)).texts
+        assert "This document replaces INV-0001, which is void." in texts
         assert get_balance("receivable") == issued.total
         told = Event.objects.get(type="invoice.created", object_id=draft.public_id)
         assert told.data["reissues"] == first.public_id
