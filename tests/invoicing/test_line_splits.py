@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account, CostCenter
 from accounts.services.cost_centers import CostCenterInUse, delete_cost_center, update_cost_center
+from catalog.services.tax_rates import create_tax_rate
 from invoicing.models import Invoice, InvoiceLine, InvoiceLineSplit
 from invoicing.queries.documents import build_invoice_view
 from invoicing.services.invoices import void_invoice
@@ -194,6 +195,16 @@ class TestShownParts:
             (parts[""].public_id, "Pay · Calls · Without a cost center", "1", 3, None),
         ]
         assert sum(item["amount"] for item in answer["line_items"]) == answer["subtotal"]
+
+    def test_share_the_tax_of_their_line_in_the_api(self, account: Account) -> None:
+        create_tax_rate(org_id="default", name="VAT", country="DE", rate=Decimal("0.5"), at=NOON, actor=world.TESTER)
+        Account.objects.filter(pk=account.pk).update(country="DE")
+        use(account, (1, "ops"), (1, "dev"), (1, ""))
+        (line,) = bill(account)
+        answer = make_client().get(f"/api/v1/billing/invoices/{line.invoice.public_id}").json()
+        # 5 cents of tax on 4 + 3 + 3: 2, 1.5 and 1.5; the first remainder takes the cent.
+        assert [(item["amount"], item["tax"]) for item in answer["line_items"]] == [(4, 2), (3, 2), (3, 1)]
+        assert answer["tax"] == line.tax == 5
 
     def test_are_lines_of_their_own_on_the_document(self, account: Account) -> None:
         use(account, (1, "ops"), (1, "dev"))

@@ -39,6 +39,13 @@ class ProfileInput(StrictSerializer):
         max_length=64,
         help_text="IANA zone whose midnights bound periods; UTC unless given, fixed while a subscription runs in it.",
     )
+    language = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=35,
+        help_text="Of its documents and mails: a tag such as de or en-GB. Words are in en or de, numbers and dates in"
+        " the whole tag. Empty: the seller's.",
+    )
     split_by_cost_center = serializers.BooleanField(
         required=False, help_text="Invoices show usage lines in parts, one for each cost center. Default false."
     )
@@ -98,6 +105,7 @@ class AccountSerializer(serializers.Serializer[Account]):
     tax_id = serializers.CharField()
     currency = serializers.CharField()
     timezone = serializers.CharField()
+    language = serializers.CharField(help_text="Of its documents and mails, such as de; empty: the seller's.")
     tier = serializers.ChoiceField(choices=Tier.choices)
     status = serializers.ChoiceField(choices=AccountStatus.choices)
     role = serializers.ChoiceField(

@@ -21,6 +21,7 @@ from billing_site.api.fields import (
 )
 from billing_site.kernel import clock
 from billing_site.kernel.ids import encode_id
+from billing_site.kernel.money import allocate
 from catalog.models import Meter, TaxRate
 from invoicing.calculation.texts import format_exact
 from invoicing.models import CreditSource, Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, InvoiceTax, LineType
@@ -37,13 +38,15 @@ class LineItemListSerializer(serializers.ListSerializer[InvoiceLine]):
     def _show(self, line: InvoiceLine) -> Iterator[Any]:
         shown = LineItemSerializer(line).data
         parts = list(line.splits.all())
-        for part in parts:
+        taxes = allocate(line.tax, [abs(part.amount) for part in parts]) if parts else []
+        for part, tax in zip(parts, taxes, strict=True):
             center_id = part.cost_center_id
             yield shown | {
                 "id": part.public_id,
                 "description": f"{line.description} · {part}",
                 "quantity": DecimalStringField().to_representation(part.quantity),
                 "amount": part.amount,
+                "tax": tax,
                 "cost_center_id": None if center_id is None else encode_id(CostCenter.id_prefix, center_id),
             }
         if not parts:
@@ -61,7 +64,8 @@ class LineItemSerializer(serializers.Serializer[InvoiceLine]):
     description = serializers.CharField()
     quantity = DecimalStringField()
     unit_price = DecimalStringField(source="unit_amount", help_text="Minor units per unit.")
-    amount = SignedMoneyField()
+    amount = SignedMoneyField(help_text="Before the invoice's discount, without tax.")
+    tax = SignedMoneyField(help_text="The line's part of the invoice's tax, on what discounts leave of the amount.")
     currency = CurrencyField()
     meter_id = serializers.SerializerMethodField()
     plan_id = serializers.SerializerMethodField()

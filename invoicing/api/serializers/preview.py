@@ -37,7 +37,8 @@ class UpcomingLineSerializer(serializers.Serializer[Any]):
     description = serializers.CharField()
     quantity = DecimalStringField()
     unit_price = DecimalStringField(help_text="Minor units per unit.")
-    amount = SignedMoneyField()
+    amount = SignedMoneyField(help_text="Before the invoice's discount, without tax.")
+    tax = SignedMoneyField(help_text="The line's part of the invoice's tax, on what discounts leave of the amount.")
     currency = CurrencyField()
     meter_id = serializers.CharField(allow_null=True)
     plan_id = serializers.CharField(allow_null=True)
@@ -124,6 +125,7 @@ def _render_line(line: DraftLine, meter_id: str | None) -> dict[str, Any]:
         "quantity": line.quantity,
         "unit_price": line.unit_amount,
         "amount": line.amount,
+        "tax": line.tax,
         "currency": line.charge.price.currency,
         "meter_id": meter_id,
         "plan_id": line.charge.plan_id or None,

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 ACCOUNTS = "/api/v1/billing/accounts"
 FIELDS = {
     "id", "external_id", "org_id", "org_name", "name", "email", "phone", "company", "address", "tax_id", "currency",
-    "timezone", "tier", "status", "split_by_cost_center", "metadata", "created_at", "updated_at",
+    "timezone", "language", "tier", "status", "split_by_cost_center", "metadata", "created_at", "updated_at",
 }  # fmt: skip
 
 
@@ -35,11 +35,13 @@ class TestCreate:
                 "metadata": {"crmId": 7},
                 "owner_user_id": "alice",
                 "timezone": "Europe/Berlin",
+                "language": "de_at",
             },
         )
         assert response.status_code == 201
         body = response.json()
         assert body.keys() == FIELDS
+        assert body["language"] == "de-AT"
         assert (body["org_id"], body["currency"], body["address"]["country"]) == ("acme", "eur", "US")
         assert body["metadata"] == {"crmId": 7}
         account = Account.objects.get()
@@ -78,6 +80,7 @@ class TestCreate:
             ({"name": "x", "address": {"street": "y"}}, "validation_failed", ["/address/street"]),
             ({"name": "x", "address": {"country": "QQ"}}, "validation_failed", ["/address/country"]),
             ({"name": "x", "timezone": "Mars/Base"}, "validation_failed", ["/timezone"]),
+            ({"name": "x", "language": "klingon"}, "validation_failed", ["/language"]),
             ({"name": "x", "metadata": []}, "validation_failed", ["/metadata"]),
             ([], "validation_failed", [""]),
         ],
