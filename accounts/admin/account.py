@@ -96,6 +96,7 @@ class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions
                     ("currency", "timezone"),
                     "language",
                     ("collection_method", "net_terms_days"),
+                    ("grace_hours", "billing_threshold"),
                     ("org_name", "test_clock"),
                     "metadata",
                 )

@@ -1,6 +1,7 @@
 """Tables of accounts, subscriptions and the ledger."""
 
 from accounts.models.account import (
+    MAX_GRACE_HOURS,
     Account,
     AccountStatus,
     CollectionMethod,
@@ -47,6 +48,7 @@ from accounts.models.subscription import (
 
 __all__ = [
     "BILLABLE_STATUSES",
+    "MAX_GRACE_HOURS",
     "RUNNING_STATUSES",
     "UNFINISHED_SCHEDULES",
     "WAITING_STATUSES",

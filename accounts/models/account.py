@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.db import models
@@ -10,6 +11,9 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 
 from billing_site.platform.models.base import Identified, Timestamped
+
+# How long invoices may stay drafts for usage to come.
+MAX_GRACE_HOURS: Final = 720
 
 
 class TestClock(Identified, Timestamped):
@@ -81,6 +85,17 @@ class Account(Identified, Timestamped):
     )
     # Usage lines of its invoices show one part per cost center.
     split_by_cost_center = models.BooleanField(default=False)
+    grace_hours = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="Grace period",
+        help_text="Hours for which its invoices of the cycle stay drafts, for usage to come; empty: as its seller's.",
+    )
+    billing_threshold = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minor units of its currency at which a subscription without one of its own is invoiced early.",
+    )
     test_clock = models.ForeignKey(TestClock, null=True, blank=True, on_delete=models.PROTECT, related_name="accounts")
     livemode = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict, blank=True)
@@ -93,10 +108,14 @@ class Account(Identified, Timestamped):
             models.CheckConstraint(
                 condition=Q(livemode=False) | Q(test_clock__isnull=True), name="accounts_no_test_clock_in_livemode"
             ),
+            models.CheckConstraint(condition=Q(grace_hours__lte=MAX_GRACE_HOURS), name="accounts_grace_bounded"),
+            models.CheckConstraint(condition=Q(billing_threshold__gt=0), name="accounts_threshold_positive"),
         ]
         indexes = [
             models.Index(fields=["org_id", "-id"], name="accounts_org_newest"),  # account list of one organization
             models.Index(Lower("email"), name="accounts_email"),  # account list by e-mail, admin search
+            # The sweep that looks whose usage is invoiced early.
+            models.Index(fields=["id"], condition=Q(billing_threshold__isnull=False), name="accounts_threshold"),
         ]
 
     def __str__(self) -> str:

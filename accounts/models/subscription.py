@@ -258,6 +258,17 @@ class Subscription(Identified, Timestamped):
         return self.provider_type == ProviderType.INTERNAL and not self.billed_by_provider
 
     @property
+    def threshold(self) -> int | None:
+        """
+        The unbilled usage at which it is invoiced early, minor units: its own, else its account's in that currency.
+
+        Comes with its account loaded.
+        """
+        if self.billing_threshold is not None or self.account.currency != self.currency:
+            return self.billing_threshold
+        return self.account.billing_threshold
+
+    @property
     def is_running(self) -> bool:
         return self.status in RUNNING_STATUSES
 

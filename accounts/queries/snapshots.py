@@ -28,6 +28,8 @@ PROFILE_FIELDS = (
     "status",
     "net_terms_days",
     "split_by_cost_center",
+    "grace_hours",
+    "billing_threshold",
     "collection_method",
     "metadata",
 )

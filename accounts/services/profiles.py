@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from accounts.models import Account, AccountStatus, CollectionMethod, Tier
+from accounts.models import MAX_GRACE_HOURS, Account, AccountStatus, CollectionMethod, Tier
 from accounts.queries.currencies import require_currency
 from accounts.services.tax_ids import TaxIdRefused, clean_tax_id
 from billing_site.kernel.countries import is_country
 from billing_site.kernel.errors import FieldError, ValidationFailed
 from billing_site.kernel.languages import LanguageUnknown, clean_language
+
+MAX_AMOUNT: Final = 10**15
 
 
 class FieldRefused(ValueError):
@@ -141,6 +143,18 @@ def _check_days(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
+def _check_grace(value: Any) -> int | None:
+    if value is not None and not 0 <= value <= MAX_GRACE_HOURS:
+        raise FieldRefused("out_of_range", f"Invoices stay drafts for 0 to {MAX_GRACE_HOURS} hours.")
+    return None if value is None else int(value)
+
+
+def _check_threshold(value: Any) -> int | None:
+    if value is not None and not 0 < value <= MAX_AMOUNT:
+        raise FieldRefused("out_of_range", "A billing threshold is an amount above zero.")
+    return None if value is None else int(value)
+
+
 def _keep(value: Any) -> Any:
     return value
 
@@ -158,6 +172,8 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "collection_method": _check_choice(CollectionMethod.values),
     "net_terms_days": _check_days,
     "split_by_cost_center": bool,
+    "grace_hours": _check_grace,
+    "billing_threshold": _check_threshold,
     "tax_exempt": bool,
     "metadata": _keep,
     "test_clock": _keep,

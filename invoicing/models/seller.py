@@ -8,13 +8,12 @@ from typing import Final
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import Account, Alignment
+from accounts.models import MAX_GRACE_HOURS, Account, Alignment
 from billing_site.platform.models.base import Identified, Timestamped
 from billing_site.platform.models.triggers import append_only_triggers
 from catalog.models import ProrationBasis, ProrationUnit
 
 MAX_LATE_PERIODS: Final = 12
-MAX_GRACE_HOURS: Final = 720
 
 
 class RoundingRule(models.TextChoices):

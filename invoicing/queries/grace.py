@@ -13,10 +13,16 @@ from invoicing.queries.billables import DueBoundary
 
 
 def find_finalize_at(boundary: DueBoundary, seller: Seller) -> datetime | None:
-    """Return until when the invoice of a boundary stays a draft; None for one that closes no period, or at once."""
-    if boundary.closing is None or not seller.grace_hours:
+    """
+    Return until when the invoice of a boundary stays a draft; None for one that closes no period, or at once.
+
+    What the account has chosen holds, else what its seller has.
+    """
+    chosen = boundary.subscription.account.grace_hours
+    hours = seller.grace_hours if chosen is None else chosen
+    if boundary.closing is None or not hours:
         return None
-    return boundary.closing.end + timedelta(hours=seller.grace_hours)
+    return boundary.closing.end + timedelta(hours=hours)
 
 
 def list_after_grace(

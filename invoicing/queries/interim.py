@@ -31,11 +31,14 @@ def list_with_threshold(
     after: uuid.UUID | None = None,
     org_id: str | None = None,
 ) -> list[uuid.UUID]:
-    """Return running subscriptions with a threshold whose period is not over, in the order of ids. One query."""
+    """
+    Return running subscriptions with a threshold whose period is not over, in the order of ids.
+
+    Two queries, by index: those with one of their own, and those of accounts with one.
+    """
     rows = Subscription.objects.filter(
         Q(account__test_clock__isnull=True, next_billing_at__gt=at)
         | Q(next_billing_at__gt=F("account__test_clock__now_at")),
-        billing_threshold__isnull=False,
         status__in=BILLABLE_STATUSES,
         provider_type=ProviderType.INTERNAL,
         billed_by_provider=False,
@@ -44,7 +47,12 @@ def list_with_threshold(
         rows = rows.filter(id__gt=after)
     if org_id is not None:
         rows = rows.filter(account__org_id=org_id)
-    return list(rows.order_by("id").values_list("id", flat=True)[:limit])
+    own = rows.filter(billing_threshold__isnull=False)
+    given = rows.filter(
+        billing_threshold__isnull=True, account__billing_threshold__isnull=False, account__currency=F("currency")
+    )
+    found = [key for each in (own, given) for key in each.order_by("id").values_list("id", flat=True)[:limit]]
+    return sorted(found)[:limit]
 
 
 def find_past_threshold(*, subscription_ids: Sequence[uuid.UUID], at: datetime) -> list[uuid.UUID]:
@@ -78,7 +86,7 @@ def draft_interim(
         charges = [_so_far(charge) for charge in facts.charges if charge.type == "usage" and not charge.is_late]
         discounts = [each for each in facts.discounts if each.amount_off is None]
         draft = draft_invoice(replace(facts, boundary=None, charges=tuple(charges), discounts=tuple(discounts)))
-        threshold = gathered.boundary.subscription.billing_threshold
+        threshold = gathered.boundary.subscription.threshold
         if threshold is not None and draft.lines and draft.total >= threshold:
             found.append((replace(gathered, facts=draft.facts, waiting=()), draft))
     return found
@@ -88,7 +96,7 @@ def _cut_usage(subscription: Subscription, now: datetime) -> DueBoundary | None:
     """Return the boundary that closes the running period, as if it opened no other; None when there is nothing yet."""
     is_running = subscription.status in BILLABLE_STATUSES and subscription.status != SubscriptionStatus.TRIALING
     due_at = subscription.next_billing_at
-    if not is_running or due_at is None or due_at <= now or subscription.billing_threshold is None:
+    if not is_running or due_at is None or due_at <= now or subscription.threshold is None:
         return None
     boundary = get_boundary(subscription)
     # The invoice is of now, and so are its tax rates; its usage is that of the whole period.

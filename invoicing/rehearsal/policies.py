@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from accounts.models import Alignment
+from accounts.models import MAX_GRACE_HOURS, Alignment
 from accounts.services.subscriptions import MAX_TRIAL_DAYS
 from billing_site.kernel.countries import is_country
 from catalog.models import ProrationBasis, ProrationUnit
 from invoicing.models import IntervalChange, PauseCredit, RoundingRule, TaxMode, UnusedTime
-from invoicing.models.seller import MAX_GRACE_HOURS, MAX_LATE_PERIODS
+from invoicing.models.seller import MAX_LATE_PERIODS
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.story import Settings
 

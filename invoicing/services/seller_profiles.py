@@ -14,13 +14,13 @@ from typing import Any, Final
 from stdnum import bic, iban
 from stdnum.exceptions import ValidationError
 
-from accounts.models import LedgerKind
+from accounts.models import MAX_GRACE_HOURS, LedgerKind
 from billing_site.kernel.countries import is_country
 from billing_site.kernel.errors import FieldError, ValidationFailed
 from billing_site.kernel.languages import LanguageUnknown, clean_language
 from billing_site.kernel.money import is_known_currency
 from invoicing.models import Seller
-from invoicing.models.seller import MAX_GRACE_HOURS, MAX_LATE_PERIODS
+from invoicing.models.seller import MAX_LATE_PERIODS
 
 # What stands on documents and is kept with each of them.
 PRINTED: Final = (

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from accounts.models import Account, Subscription
+from accounts.services.accounts import update_account
 from billing_site.kernel import clock
 from billing_site.kernel.errors import ValidationFailed
 from invoicing.models import Invoice
@@ -63,6 +64,20 @@ def bill() -> Invoice:
 
 def sweep(at: datetime) -> list[Invoice]:
     return sweep_grace_periods(at=at, actor=world.TESTER)
+
+
+class TestFindFinalizeAt:
+    @pytest.mark.parametrize(("chosen", "status"), [(None, "draft"), (0, "open"), (48, "draft")])
+    def test_an_account_has_its_own_grace_period(
+        self, account: Account, subscription: Subscription, chosen: int | None, status: str
+    ) -> None:
+        update_account(account_id=account.pk, changes={"grace_hours": chosen}, at=MID, actor=world.TESTER)
+        use(account, 5)
+        bill()
+        sweep(OVER - timedelta(hours=1))
+        assert Invoice.objects.get().status == status
+        sweep(OVER)
+        assert Invoice.objects.get().status == ("draft" if chosen == 48 else "open")
 
 
 class TestBillSubscriptions:

@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
+from accounts.services.accounts import update_account
 from billing_site.kernel import clock
 from invoicing.models import Invoice, InvoiceLine
 from invoicing.queries.costs import load_costs
@@ -60,6 +61,23 @@ class TestSweepInterimInvoices:
         assert (invoice.total, invoice.status, invoice.boundary) == (50, "open", None)
         assert sweep() == []
         assert verify_invoice(invoice, check_usage=True).differences == []
+
+    def test_an_account_has_a_threshold_for_those_without_one(self, account: Account) -> None:
+        update_account(account_id=account.pk, changes={"billing_threshold": 30}, at=MID, actor=world.TESTER)
+        use(account, 4)
+        assert sweep() == []  # its own of 50 holds
+        other = world.open_account("other", billing_threshold=30)
+        world.subscribe(other, "payg")
+        use(other, 4)
+        (invoice,) = sweep()
+        assert (invoice.account, invoice.total) == (other, 40)
+
+    def test_a_threshold_of_an_account_is_in_its_currency(self, account: Account) -> None:
+        other = world.open_account("other", billing_threshold=30)
+        world.subscribe(other, "payg")
+        use(other, 4)
+        Account.objects.filter(pk=other.pk).update(currency="eur")
+        assert sweep() == []
 
     def test_the_closing_invoice_has_the_rest(self, account: Account) -> None:
         use(account, 5)

@@ -6,9 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.models import Account, AccountStatus, Member, MemberRole, Tier
+from accounts.models import MAX_GRACE_HOURS, Account, AccountStatus, Member, MemberRole, Tier
 from billing_site.api.bodies import StrictSerializer
-from billing_site.api.fields import CurrencyField, MetadataField, TimestampField
+from billing_site.api.fields import CurrencyField, MetadataField, MoneyField, TimestampField
 
 
 class AddressInput(StrictSerializer):
@@ -74,6 +74,20 @@ class AccountUpdateInput(ProfileInput):
         required=False, help_text="Fixed once money was booked, or while a subscription runs in it."
     )
     tier = serializers.ChoiceField(required=False, choices=Tier.choices, help_text="Internal callers only.")
+    grace_hours = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=0,
+        max_value=MAX_GRACE_HOURS,
+        help_text="How long invoices of the cycle stay drafts; null: as its seller's. Internal callers only.",
+    )
+    billing_threshold = MoneyField(
+        required=False,
+        allow_null=True,
+        positive=True,
+        help_text="Where subscriptions without one of their own are invoiced early, minor units of the account's"
+        " currency. Internal callers only.",
+    )
 
 
 class AccountQuery(serializers.Serializer[dict[str, Any]]):
@@ -115,6 +129,8 @@ class AccountSerializer(serializers.Serializer[Account]):
         help_text="The caller's own role; absent for internal callers.",
     )
     split_by_cost_center = serializers.BooleanField()
+    grace_hours = serializers.IntegerField(allow_null=True, help_text="Null: as its seller's.")
+    billing_threshold = MoneyField(allow_null=True)
     metadata = MetadataField()
     created_at = TimestampField()
     updated_at = TimestampField()

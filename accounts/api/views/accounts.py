@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Value
 from django.db.models.functions import Lower
@@ -44,6 +44,8 @@ from billing_site.kernel import clock
 from billing_site.kernel.errors import AccountForbidden, CurrencyUnsupported, NotFound, ValidationFailed
 
 WRITE = both("billing:account:write")
+# How an account is billed is agreed with whoever runs this service.
+BILLING_SETTINGS: Final = ("billing_threshold", "grace_hours")
 
 
 class AccountViewSet(BillingViewSet):
@@ -116,6 +118,8 @@ class AccountViewSet(BillingViewSet):
         body.is_valid(raise_exception=True)
         if not self.principal.is_internal:
             _refuse_internal_only("tier", body.validated_data.get("tier"))
+            for name in (each for each in BILLING_SETTINGS if each in body.validated_data):
+                raise ValidationFailed.of(f"/{name}", "internal_only", f"Only internal callers may set {name}.")
         with _pointing_into_address():
             account = update_account(
                 account_id=account.pk, changes=body.validated_data, at=clock.now(account), actor=self.actor

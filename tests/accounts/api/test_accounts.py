@@ -18,7 +18,8 @@ pytestmark = pytest.mark.django_db
 ACCOUNTS = "/api/v1/billing/accounts"
 FIELDS = {
     "id", "external_id", "org_id", "org_name", "name", "email", "phone", "company", "address", "tax_id", "currency",
-    "timezone", "language", "tier", "status", "split_by_cost_center", "metadata", "created_at", "updated_at",
+    "timezone", "language", "tier", "status", "split_by_cost_center", "grace_hours", "billing_threshold",
+    "metadata", "created_at", "updated_at",
 }  # fmt: skip
 
 
@@ -229,6 +230,16 @@ class TestUpdate:
     def test_leaves_the_tier_to_services(self) -> None:
         make_account("alice")
         problem(make_client("public", "alice").patch(f"{ACCOUNTS}/alice", {"tier": "pro"}), "validation_failed", 400)
+
+    def test_sets_how_the_account_is_billed_by_services_only(self) -> None:
+        make_account("alice")
+        settings = {"grace_hours": 24, "billing_threshold": 5000}
+        shown = make_client().patch(f"{ACCOUNTS}/alice", settings).json()
+        assert {name: shown[name] for name in settings} == settings
+        for name in settings:
+            refusal = make_client("public", "alice").patch(f"{ACCOUNTS}/alice", {name: None})
+            assert findings(problem(refusal, "validation_failed", 400)) == [(f"/{name}", "internal_only")]
+        assert make_client().patch(f"{ACCOUNTS}/alice", {"grace_hours": None}).json()["grace_hours"] is None
 
     def test_by_a_stranger_finds_nothing(self) -> None:
         make_account("acme")

@@ -77,6 +77,8 @@ class TestCreateAccount:
             ({"external_id": "acc_" + "0" * 26}, "/external_id"),
             ({"tier": "gold"}, "/tier"),
             ({"net_terms_days": 1000}, "/net_terms_days"),
+            ({"grace_hours": 721}, "/grace_hours"),
+            ({"billing_threshold": 0}, "/billing_threshold"),
             ({"org_id": "a/b"}, "/org_id"),
         ],
     )
