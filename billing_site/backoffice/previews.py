@@ -69,12 +69,17 @@ class PaperLine:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """A document that comes of it: its lines and its sums, as text. `is_issued`: now; otherwise it is put by."""
+    """
+    A document that comes of it: its lines and its sums, as text. `is_issued`: now; otherwise it is put by.
+
+    `badge` says in other words what becomes of it.
+    """
 
     title: str
     lines: Sequence[PaperLine]
     sums: Sequence[tuple[str, str]]
     is_issued: bool = True
+    badge: str = ""
 
 
 @dataclass(frozen=True, slots=True)

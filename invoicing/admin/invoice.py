@@ -5,12 +5,11 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from unfold.decorators import action
 
-from billing_site.backoffice.actions import Call, change_url, service_action
+from billing_site.backoffice.actions import Call, service_action
 from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
 from billing_site.backoffice.display import (
     NOTHING,
@@ -27,15 +26,19 @@ from billing_site.backoffice.display import (
 )
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
+from billing_site.platform.services.approvals import find_pending
+from invoicing.admin.credit_note import CreditNoteInline
+from invoicing.admin.crediting import CreditingActions
 from invoicing.admin.explanations import explain_lines
 from invoicing.admin.invoice_editing import EditingActions
+from invoicing.admin.papers import send_pdf, show_sheet
 from invoicing.admin.reports import REPORTS_PAGE, ReportPages
 from invoicing.calculation.explain_taxes import percent as show_percent
-from invoicing.documents.logos import embed_logo
-from invoicing.documents.sheet import compose_sheet
 from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, InvoiceTax
+from invoicing.queries.credit_notes import sum_credited
 from invoicing.queries.documents import load_invoice_view
 from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_balance, preview_balance_payment
+from invoicing.services.credit_notes import CREDIT_NOTE_KIND
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.verification import verify_invoice
@@ -116,7 +119,7 @@ class CreditInline(ReadOnlyInline):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(EditingActions, ReportPages, BackOfficeAdmin):
+class InvoiceAdmin(EditingActions, CreditingActions, ReportPages, BackOfficeAdmin):
     """Issued documents never change; what may happen to one is an action with a reason."""
 
     financial = True
@@ -139,11 +142,12 @@ class InvoiceAdmin(EditingActions, ReportPages, BackOfficeAdmin):
         "take_line",
         "put_discount",
         "pay",
+        "credit",
         "reissue",
         "give_up",
         "void",
     )
-    inlines = (LineInline, TaxInline, CreditInline)
+    inlines = (LineInline, TaxInline, CreditInline, CreditNoteInline)
     fieldsets = (
         (
             None,
@@ -165,7 +169,8 @@ class InvoiceAdmin(EditingActions, ReportPages, BackOfficeAdmin):
                     ("shown_tax", "shown_total"),
                     ("shown_credit", "shown_due"),
                     ("shown_paid", "payment_method"),
-                    ("open_amount", "recomputed"),
+                    ("open_amount", "credited"),
+                    "recomputed",
                 )
             },
         ),
@@ -191,6 +196,7 @@ class InvoiceAdmin(EditingActions, ReportPages, BackOfficeAdmin):
         "shown_due",
         "shown_paid",
         "open_amount",
+        "credited",
         "recomputed",
         "explanation",
         "timeline",
@@ -225,6 +231,12 @@ class InvoiceAdmin(EditingActions, ReportPages, BackOfficeAdmin):
     def open_amount(self, invoice: Invoice) -> SafeString | str:
         return money(invoice.amount_remaining, invoice.currency) if invoice.amount_remaining else NOTHING
 
+    @admin.display(description="Taken back by credit notes")
+    def credited(self, invoice: Invoice) -> SafeString | str:
+        taken, waiting = sum_credited(invoice), find_pending(kind=CREDIT_NOTE_KIND, subject=invoice)
+        shown = money(taken, invoice.currency) if taken else NOTHING
+        return shown if waiting is None else format_html("{} {}", shown, link_to(waiting, f"{waiting.title} waits."))
+
     @admin.display(description="Recomputed")
     def recomputed(self, invoice: Invoice) -> SafeString:
         result = verify_invoice(invoice)
@@ -250,18 +262,7 @@ class InvoiceAdmin(EditingActions, ReportPages, BackOfficeAdmin):
         invoice = self.get_object(request, object_id)
         if invoice is None or not self.has_view_permission(request, invoice):
             raise Http404("No such invoice.")
-        view = load_invoice_view(invoice)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": str(invoice),
-            "opts": self.model._meta,
-            "original": invoice,
-            "sheet": compose_sheet(view, locale=view.locale),
-            "language": view.locale.replace("_", "-"),
-            "logo": embed_logo(view.logo),
-            "back": change_url(self, invoice),
-        }
-        return TemplateResponse(request, "invoicing/sheet.html", context)
+        return show_sheet(self, request, invoice, load_invoice_view(invoice))
 
     @action(description="Download PDF", url_path="pdf", icon="picture_as_pdf")  # type: ignore[untyped-decorator]
     def download(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -269,9 +270,7 @@ class InvoiceAdmin(EditingActions, ReportPages, BackOfficeAdmin):
         invoice = self.get_object(request, object_id)
         if invoice is None or not self.has_view_permission(request, invoice):
             raise Http404("No such invoice.")
-        response = HttpResponse(get_invoice_pdf(invoice), content_type="application/pdf")
-        response["Content-Disposition"] = f'inline; filename="{invoice.number_text or "draft"}.pdf"'
-        return response
+        return send_pdf(get_invoice_pdf(invoice), invoice.number_text or "draft")
 
     @service_action(
         description="Finalize",

@@ -90,6 +90,12 @@ def _load_rates(
     )
 
 
+def sum_credited(invoice: Invoice) -> int:
+    """Return what the notes of an invoice that stand come to, with tax, minor units."""
+    rows = CreditNote.objects.filter(invoice=invoice, status=CreditNoteStatus.ISSUED)
+    return int(rows.aggregate(credited=Sum("total"))["credited"] or 0)
+
+
 def _sum_lines(invoice: Invoice) -> dict[UUID, int]:
     rows = CreditNoteLine.objects.filter(credit_note__invoice=invoice, credit_note__status=CreditNoteStatus.ISSUED)
     return dict(rows.order_by().values_list("invoice_line").annotate(credited=Sum("amount")))
