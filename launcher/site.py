@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from launcher.console import LauncherError
 from launcher.state import State, read_json
@@ -61,6 +61,8 @@ def build_site_environment(user: Mapping[str, str], state: State, *, host: str =
         "BILLING_SERVER_DATA_DIR": str(state.folder),
         "BILLING_STATIC_FROM_SOURCE": "true",
         "BILLING_BROKER_PREFIX": f"countinghouse-{secrets['database_password'][:8]}-",
+        # Mail is kept as files beside the data: nothing leaves the machine.
+        "BILLING_EMAIL_URL": f"filemail:///{quote(str(state.folder / 'mails'))}",
         "BILLING_ADMIN_USER": ADMIN_USER,
         "BILLING_ADMIN_PASSWORD": secrets["admin_password"],
     }

@@ -24,10 +24,10 @@ def expire_approvals() -> int:
     return expire_due(at=clock.now())
 
 
-@shared_task(name="platform.send_notice")
-def send_notice(notice_id: str) -> bool:
-    """Send one message; what fails is tried again by the sweep."""
-    return notices.send_notice(notice_id=UUID(notice_id), at=clock.now())
+@shared_task(name="platform.send_notices")
+def send_notices(notice_ids: list[str]) -> int:
+    """Send messages and answer how many arrived; what fails is tried again by the sweep."""
+    return sum(notices.send_notice(notice_id=UUID(notice_id), at=clock.now()) for notice_id in notice_ids)
 
 
 @shared_task(name="platform.purge_notices")

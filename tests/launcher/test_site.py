@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import environ
 import pytest
 
 from launcher.console import LauncherError
@@ -24,6 +25,10 @@ class TestBuildSiteEnvironment:
         assert environment["BILLING_INSECURE_HTTP"] == "true"
         assert len(environment["BILLING_SECRET_KEY"]) >= 50
         assert environment["BILLING_SERVER_DATA_DIR"] == str(state.folder)
+        assert environ.Env().email_url_config(environment["BILLING_EMAIL_URL"]) == {
+            **environ.Env().email_url_config("filemail:///any"),
+            "EMAIL_FILE_PATH": str(state.folder / "mails"),
+        }
         assert environment["PATH"].split(":") == [str(state.venv / "bin"), "/bin"]
 
     def test_the_users_variables_win(self, state: State) -> None:

@@ -86,7 +86,7 @@ class TestQueueNotices:
         with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
             notice = queue(MAIL)
             assert sent_jobs == []
-        assert sent_jobs.of("platform.send_notice") == [{"notice_id": str(notice.pk)}]
+        assert sent_jobs.of("platform.send_notices") == [{"notice_ids": [str(notice.pk)]}]
         assert (notice.status, notice.subject, notice.attempts) == ("pending", "Cost is above", 0)
 
     def test_tells_the_same_thing_once(self) -> None:

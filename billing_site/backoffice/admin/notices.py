@@ -56,7 +56,7 @@ class NoticeAdmin(BackOfficeAdmin):
     nav_icon = "outgoing_mail"
     nav_order = 30
     empty_title = "No message yet"
-    empty_text = "Alerts that ask for mail or chat write one when they fire."
+    empty_text = "Alerts that ask for mail or chat write one when they fire; sellers that mail invoices, one for each."
     list_display = ("subject", "channel", "recipient", "state", "attempts", "written", "sent")
     list_filter = ("status", "channel")
     search_fields = ("=recipient", "=about", "subject")

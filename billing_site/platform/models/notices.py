@@ -34,7 +34,8 @@ class Notice(Identified, Timestamped):
     One message to one recipient. `key` says what it is about: the same thing is told once on a channel.
 
     `due_at` is when it is tried next, by the wall clock; None means at once. While an attempt is under way it lies
-    where the attempt is given up for lost. `error` is why the last attempt failed.
+    where the attempt is given up for lost. `error` is why the last attempt failed. `composer` names what writes the
+    text when it is sent, because it comes with files; one that had nowhere to go is written as failed.
     """
 
     id_prefix = "ntc"
@@ -43,7 +44,8 @@ class Notice(Identified, Timestamped):
     channel = models.CharField(max_length=4, choices=NoticeChannel)
     recipient = models.CharField(max_length=254, blank=True)
     subject = models.CharField(max_length=255)
-    body = models.TextField()
+    body = models.TextField(blank=True)
+    composer = models.CharField(max_length=40, blank=True)
     account_id = models.UUIDField(null=True, blank=True)
     about = models.CharField(max_length=64, blank=True)
     status = models.CharField(max_length=7, choices=NoticeStatus, default=NoticeStatus.PENDING)
@@ -61,7 +63,9 @@ class Notice(Identified, Timestamped):
                 name="notices_sent_has_time",
             ),
             models.CheckConstraint(condition=~Q(status="failed", error=""), name="notices_failed_has_error"),
-            models.CheckConstraint(condition=~Q(channel="mail", recipient=""), name="notices_mail_has_recipient"),
+            models.CheckConstraint(
+                condition=~Q(channel="mail", recipient="") | Q(status="failed"), name="notices_mail_has_recipient"
+            ),
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(status="pending"), name="notices_due"),  # the sweep

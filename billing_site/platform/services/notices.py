@@ -7,6 +7,7 @@ whose process died counts as lost after two minutes and is made again: then, and
 
 from __future__ import annotations
 
+import logging
 import smtplib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from typing import Final
 from uuid import UUID
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMultiAlternatives
+from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
@@ -24,10 +27,13 @@ from billing_site.kernel import jobs
 from billing_site.platform.models import Notice, NoticeChannel, NoticeStatus
 from billing_site.platform.services.outgoing import DeliveryFailed, post_json
 
+logger = logging.getLogger(__name__)
+
 LOST_AFTER: Final = timedelta(minutes=2)
 # After each failed attempt but the last the wait for the next one.
 WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 SWEEP_LIMIT: Final = 100
+JOB_SIZE: Final = 20  # messages that one job sends
 KEPT: Final = timedelta(days=90)
 
 
@@ -36,16 +42,51 @@ class NewNotice:
     """
     A message to send. `key` names what it is about and for whom: another notice with the same key is not sent.
 
-    `recipient` is the mail address; chat has one place for all. `about` is the public id of the object behind it.
+    `recipient` is the mail address; chat has one place for all. `about` is the public id of the object behind it. With
+    a `composer` the text is written when it is sent. A mail without a usable address is kept as failed, to be seen.
     """
 
     key: str
     channel: NoticeChannel
     subject: str
-    body: str
+    body: str = ""
     recipient: str = ""
     account_id: UUID | None = None
     about: str = ""
+    composer: str = ""
+
+
+class DeliveryRefused(DeliveryFailed):
+    """A message that is not tried again: it will never be taken, or is not to go out any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes along; `type` is its media type."""
+
+    name: str
+    content: bytes
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What a composer wrote: plain text, the same as HTML, and files."""
+
+    subject: str
+    body: str
+    html: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
+# Raises `DeliveryRefused` for what is not to be told any more.
+Composer = Callable[[Notice], Composed]
+_composers: dict[str, Composer] = {}
+
+
+def register_composer(name: str, composer: Composer) -> None:
+    """Make a writer of messages known; apps do so when they start. The same name replaces."""
+    _composers[name] = composer
 
 
 def queue_notices(new: Iterable[NewNotice]) -> int:
@@ -59,16 +100,32 @@ def queue_notices(new: Iterable[NewNotice]) -> int:
             recipient=each.recipient,
             account_id=each.account_id,
             about=each.about,
+            composer=each.composer,
+            **_find_state(each),
         )
         for each in new
     ]
     if not rows:
         return 0
     Notice.objects.bulk_create(rows, ignore_conflicts=True)
-    stored = list(Notice.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
-    for notice_id in stored:
-        jobs.enqueue("platform.send_notice", notice_id=str(notice_id))
+    stored = dict(Notice.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", "status"))
+    waiting = [str(key) for key, status in stored.items() if status == NoticeStatus.PENDING]
+    for start in range(0, len(waiting), JOB_SIZE):
+        jobs.enqueue("platform.send_notices", notice_ids=waiting[start : start + JOB_SIZE])
     return len(stored)
+
+
+def _find_state(new: NewNotice) -> dict[str, str]:
+    """Return the columns of a mail that has nowhere to go; nothing for one that can be sent."""
+    if new.channel != NoticeChannel.MAIL:
+        return {}
+    if not new.recipient:
+        return {"status": NoticeStatus.FAILED, "error": "There is no mail address."}
+    try:
+        validate_email(new.recipient)
+    except ValidationError:
+        return {"status": NoticeStatus.FAILED, "error": "The address is not a mail address."}
+    return {}
 
 
 def send_notice(*, notice_id: UUID, at: datetime) -> bool:
@@ -83,10 +140,16 @@ def send_notice(*, notice_id: UUID, at: datetime) -> bool:
     try:
         _SENDERS[notice.channel](notice)
     except DeliveryFailed as failure:
-        _record_failure(notice, str(failure), at)
+        _record_failure(notice, str(failure), at, is_final=isinstance(failure, DeliveryRefused))
         return False
     Notice.objects.filter(pk=notice.pk, status=NoticeStatus.PENDING).update(
-        status=NoticeStatus.SENT, sent_at=at, due_at=None, error="", updated_at=at
+        status=NoticeStatus.SENT,
+        sent_at=at,
+        due_at=None,
+        error="",
+        updated_at=at,
+        subject=notice.subject,
+        body=notice.body,
     )
     return True
 
@@ -119,8 +182,8 @@ def _claim(notice_id: UUID, at: datetime) -> Notice | None:
     return notice
 
 
-def _record_failure(notice: Notice, error: str, at: datetime) -> None:
-    last = notice.attempts > len(WAITS)
+def _record_failure(notice: Notice, error: str, at: datetime, *, is_final: bool) -> None:
+    last = is_final or notice.attempts > len(WAITS)
     Notice.objects.filter(pk=notice.pk, status=NoticeStatus.PENDING).update(
         status=NoticeStatus.FAILED if last else NoticeStatus.PENDING,
         due_at=None if last else at + WAITS[notice.attempts - 1],
@@ -130,11 +193,27 @@ def _record_failure(notice: Notice, error: str, at: datetime) -> None:
 
 
 # ---- channels -------------------------------------------------------------------------------------------------------
+def _compose(notice: Notice) -> Composed:
+    """Return the message; one that a composer writes is put on the row, to be kept when it is sent."""
+    if not notice.composer:
+        return Composed(notice.subject, notice.body)
+    try:
+        composed = _composers[notice.composer](notice)
+    except DeliveryFailed:
+        raise
+    except Exception as error:  # whatever is wrong with one message, the others are sent
+        logger.exception("message %s cannot be written", notice.public_id)
+        raise DeliveryFailed(f"The message could not be written: {type(error).__name__}.") from error
+    notice.subject, notice.body = " ".join(composed.subject.split())[:255], composed.body
+    return composed
+
+
 def _send_mail(notice: Notice) -> None:
     if not settings.EMAIL_BACKEND:
         raise DeliveryFailed("No mail server is set: BILLING_EMAIL_URL.")
+    composed = _compose(notice)
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
-    message = EmailMessage(
+    message = EmailMultiAlternatives(
         notice.subject,
         notice.body,
         settings.DEFAULT_FROM_EMAIL,
@@ -142,8 +221,16 @@ def _send_mail(notice: Notice) -> None:
         # Of two attempts that both arrived, a mailbox can tell that they are one message.
         headers={"Message-ID": f"<{notice.public_id}@{domain}>", "Auto-Submitted": "auto-generated"},
     )
+    if composed.html:
+        message.attach_alternative(composed.html, "text/html")
+    for file in composed.attachments:
+        message.attach(file.name, file.content, file.type)
     try:
         message.send()
+    except smtplib.SMTPRecipientsRefused as error:
+        if all(500 <= code < 600 for code, _ in error.recipients.values()):
+            raise DeliveryRefused("The mail server refuses the address.") from error
+        raise DeliveryFailed("The mail was not taken: SMTPRecipientsRefused.") from error
     except (smtplib.SMTPException, OSError, ValueError) as error:
         raise DeliveryFailed(f"The mail was not taken: {type(error).__name__}.") from error
 
