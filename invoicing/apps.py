@@ -9,9 +9,11 @@ class InvoicingConfig(AppConfig):
         from invoicing.queries.proof import register_checks
         from invoicing.services.credit_note_approvals import register_credit_note_approvals
         from invoicing.services.grant_approvals import register_grant_approvals
+        from invoicing.services.invoice_mails import register_mail_composers
         from invoicing.services.reviews import register_review_approvals
 
         register_checks()
+        register_mail_composers()
         register_review_approvals()
         register_grant_approvals()
         register_credit_note_approvals()

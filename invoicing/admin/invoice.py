@@ -31,6 +31,7 @@ from invoicing.admin.credit_note import CreditNoteInline
 from invoicing.admin.crediting import CreditingActions
 from invoicing.admin.explanations import explain_lines
 from invoicing.admin.invoice_editing import EditingActions
+from invoicing.admin.invoice_mails import MailActions
 from invoicing.admin.papers import send_pdf, show_sheet
 from invoicing.admin.reports import REPORTS_PAGE, ReportPages
 from invoicing.calculation.explain_taxes import percent as show_percent
@@ -119,7 +120,7 @@ class CreditInline(ReadOnlyInline):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(EditingActions, CreditingActions, ReportPages, BackOfficeAdmin):
+class InvoiceAdmin(EditingActions, CreditingActions, MailActions, ReportPages, BackOfficeAdmin):
     """Issued documents never change; what may happen to one is an action with a reason."""
 
     financial = True
@@ -137,6 +138,7 @@ class InvoiceAdmin(EditingActions, CreditingActions, ReportPages, BackOfficeAdmi
     actions_detail = (
         "look",
         "download",
+        "send_again",
         "finalize",
         "add_line",
         "take_line",
@@ -175,6 +177,7 @@ class InvoiceAdmin(EditingActions, CreditingActions, ReportPages, BackOfficeAdmi
             },
         ),
         ("Why this amount", {"fields": ("explanation",)}),
+        ("Mails", {"fields": ("mails",)}),
         ("History", {"fields": ("timeline",)}),
     )
     readonly_fields = (
@@ -199,6 +202,7 @@ class InvoiceAdmin(EditingActions, CreditingActions, ReportPages, BackOfficeAdmi
         "credited",
         "recomputed",
         "explanation",
+        "mails",
         "timeline",
     )
     account_link = link_display("account", description="Account", ordering="account__name")

@@ -108,9 +108,16 @@ class SellerAdmin(JournalPage, BackOfficeAdmin):
                     ("pause_credit", "cancel_unused"),
                     ("payment_gated", "voiding_allowed"),
                     ("late_usage_periods", "grace_hours"),
-                    "mails_invoices",
                 ),
                 "description": "They hold for what begins, changes or ends from now on. A plan's own proration wins.",
+            },
+        ),
+        (
+            "Mails",
+            {
+                "fields": (("mails_invoices", "mails_receipts"), "mails_credit_notes"),
+                "description": "In the language of the account, with the document. Messages out tells what became of "
+                "each.",
             },
         ),
         (

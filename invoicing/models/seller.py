@@ -111,7 +111,17 @@ class Seller(Identified, Timestamped):
     mails_invoices = models.BooleanField(
         default=False,
         verbose_name="Invoices are mailed",
-        help_text="To the account's address when an invoice is issued, and when it is paid.",
+        help_text="With the PDF, to the account's address, when an invoice is issued.",
+    )
+    mails_receipts = models.BooleanField(
+        default=False,
+        verbose_name="Payments are confirmed by mail",
+        help_text="When an invoice that was open is paid; also at issue where invoices are not mailed.",
+    )
+    mails_credit_notes = models.BooleanField(
+        default=False,
+        verbose_name="Credit notes are mailed",
+        help_text="With the PDF, to the account's address, when a credit note is issued.",
     )
     review_factor = models.DecimalField(
         max_digits=8,

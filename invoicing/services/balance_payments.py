@@ -26,6 +26,7 @@ from billing_site.platform.services import events
 from invoicing.models import CreditSource, Invoice, InvoiceCredit, InvoiceStatus
 from invoicing.services.activation import activate_paid
 from invoicing.services.crediting import list_open_charges, prepare_payment, store_credits, sum_later_credits
+from invoicing.services.invoice_mails import queue_payment_mail
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 
@@ -200,6 +201,8 @@ def add_payment(invoice: Invoice, *, amount: int, at: datetime, actor: Actor, me
         reason=reason,
     )
     activate_paid([invoice], at=at, actor=actor)
+    if is_paid and method != "credit_note":  # what a note settles, the mail of the note tells
+        queue_payment_mail(invoice)
 
 
 def _recover(invoice: Invoice, amount: int, at: datetime) -> None:

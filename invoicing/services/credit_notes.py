@@ -40,6 +40,7 @@ from invoicing.models import (
 )
 from invoicing.services.balance_payments import add_payment
 from invoicing.services.credit_requests import CreditRequest, Settling, foresee_note, say_money
+from invoicing.services.invoice_mails import queue_credit_note_mail
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 from invoicing.services.numbering import format_number, get_series, take_numbers
@@ -95,6 +96,7 @@ def issue_credit_note(
     )
     if settling.applied:
         add_payment(invoice, amount=settling.applied, at=at, actor=actor, method="credit_note", reason=reason)
+    queue_credit_note_mail(note)
     return note
 
 

@@ -25,6 +25,7 @@ from invoicing.calculation.draft import Draft
 from invoicing.models import Invoice, InvoiceStatus
 from invoicing.services.activation import activate_paid
 from invoicing.services.crediting import pay_invoices, store_credits
+from invoicing.services.invoice_mails import queue_invoice_mails
 from invoicing.services.numbering import format_number, get_series, take_numbers
 from invoicing.services.revenue import invoice_key, plan_deferrals
 
@@ -95,6 +96,7 @@ def issue_invoices(
         ]
     )
     activate_paid(invoices, at=at, actor=actor)
+    queue_invoice_mails(invoices)
     for start in range(0, len(invoices), 200):
         jobs.enqueue(
             "invoicing.store_invoice_documents",

@@ -55,7 +55,15 @@ _CHOICES: Final = (
     "cancel_unused",
 )
 _PREFIXES: Final = ("invoice_prefix", "credit_note_prefix")
-_SWITCHES: Final = ("payment_gated", "voiding_allowed", "mails_invoices", "review_negative", "review_approval")
+_SWITCHES: Final = (
+    "payment_gated",
+    "voiding_allowed",
+    "mails_invoices",
+    "mails_receipts",
+    "mails_credit_notes",
+    "review_negative",
+    "review_approval",
+)
 _REVIEW: Final = ("review_factor", "review_amounts")
 _NUMBERS: Final = ("due_days", "late_usage_periods", "grace_hours")
 EDITABLE: Final = frozenset({*PRINTED, *_CHOICES, *_PREFIXES, *_SWITCHES, *_REVIEW, *_NUMBERS, "ledger_codes"})
