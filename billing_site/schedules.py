@@ -19,6 +19,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-interim-invoices": {"task": "invoicing.sweep_interim_invoices", "schedule": timedelta(minutes=5)},
     "advance-schedules": {"task": "invoicing.advance_schedules", "schedule": timedelta(minutes=2)},
     "sweep-billing-runs": {"task": "invoicing.sweep_billing_runs", "schedule": timedelta(minutes=1)},
+    "sweep-billing-jobs": {"task": "invoicing.sweep_billing_jobs", "schedule": timedelta(minutes=1)},
+    "purge-billing-job-files": {"task": "invoicing.purge_billing_job_files", "schedule": crontab(hour=4, minute=0)},
     "sweep-plan-moves": {"task": "invoicing.sweep_plan_moves", "schedule": timedelta(minutes=1)},
     "sweep-invoice-documents": {"task": "invoicing.sweep_invoice_documents", "schedule": timedelta(minutes=1)},
     "expire-deposits": {"task": "accounts.expire_deposits", "schedule": timedelta(hours=1)},

@@ -300,6 +300,7 @@ BILLING_GUESSES_PER_MINUTE = env.int("BILLING_GUESSES_PER_MINUTE", default=30)  
 # Refused usage requests are kept for some days, so many of one caller in a minute; the rest is only counted.
 BILLING_REJECTED_USAGE_DAYS = env.int("BILLING_REJECTED_USAGE_DAYS", default=30)
 BILLING_USAGE_IMPORT_MAX_BYTES = env.int("BILLING_USAGE_IMPORT_MAX_BYTES", default=50 * 1024 * 1024)  # one file
+BILLING_JOB_FILE_DAYS = env.int("BILLING_JOB_FILE_DAYS", default=14)  # files of jobs in the admin are kept so long
 BILLING_REJECTED_USAGE_PER_MINUTE = env.int("BILLING_REJECTED_USAGE_PER_MINUTE", default=30)
 BILLING_STARTER_CREDIT_NEEDS_METHOD = env.bool("BILLING_STARTER_CREDIT_NEEDS_METHOD", default=True)
 BILLING_REQUIRE_PAYMENT_METHOD = env.bool("BILLING_REQUIRE_PAYMENT_METHOD", default=False)  # for plans that cost

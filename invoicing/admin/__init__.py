@@ -1,6 +1,7 @@
 """Admin pages of invoicing."""
 
 from invoicing.admin import panels
+from invoicing.admin.billing_job import BillingJobAdmin
 from invoicing.admin.credit_note import CreditNoteAdmin
 from invoicing.admin.invoice import InvoiceAdmin
 from invoicing.admin.plan_move import PlanMoveAdmin
@@ -11,6 +12,7 @@ from invoicing.admin.seller import SellerAdmin
 panels.register()
 
 __all__ = [
+    "BillingJobAdmin",
     "BillingRunAdmin",
     "CreditNoteAdmin",
     "InvoiceAdmin",

@@ -26,16 +26,10 @@ from billing_site.backoffice.time_charts import WIDTH, TimeChart, TimeDrawing, T
 from billing_site.kernel import clock
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.money import get_exponent
-from invoicing.queries.reports.asking import Asked, ReportTable, choose_months
+from invoicing.queries.reports.asking import AMOUNTS, Asked, ReportTable, choose_months
 from invoicing.queries.reports.catalogue import REPORTS, Report, get_report
 
 PERMISSION: Final = "invoicing.view_invoice"
-AMOUNTS: Final = frozenset(
-    """
-    recurring_revenue new_revenue expansion contraction churned_revenue reactivation average_revenue lifetime_value
-    amount receivables discount revenue net tax total base
-    """.split()
-)
 _SHARES: Final = frozenset({"churn_rate", "change"})
 _TITLES: Final = {"age": "Days past due", "clv": "Lifetime value", "current": "not due"}
 _MONTHS: Final = 12

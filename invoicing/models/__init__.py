@@ -1,5 +1,6 @@
 """Tables of billing runs and documents."""
 
+from invoicing.models.billing_job import BillingJob, BillingJobChunk, JobFormat, JobKind, JobStatus
 from invoicing.models.credit_note import (
     CreditNote,
     CreditNoteDocument,
@@ -46,6 +47,8 @@ from invoicing.models.seller import (
 )
 
 __all__ = [
+    "BillingJob",
+    "BillingJobChunk",
     "BillingRun",
     "CreditNote",
     "CreditNoteDocument",
@@ -65,6 +68,9 @@ __all__ = [
     "InvoiceReview",
     "InvoiceStatus",
     "InvoiceTax",
+    "JobFormat",
+    "JobKind",
+    "JobStatus",
     "LineType",
     "LogoFormat",
     "MoveOutcome",

@@ -33,6 +33,7 @@ from metering.queries.meters import list_meters
 from metering.stores import list_events
 
 PARTS: Final = ("customer", "subscriptions", "invoices", "usage")
+LARGE: Final = 20_000
 _CHUNK: Final = 2000
 _BEGINNING: Final = date(2000, 1, 1)
 _PROFILE: Final = ("external_id", "org_id", "name", "company", "email", "line1", "line2", "city", "state")
@@ -260,6 +261,30 @@ def _load_unit_prices(account: Account) -> dict[UUID, Decimal]:
     )
     found = items.values_list("meter_id", "price__unit_amount")
     return {meter_id: amount for meter_id, amount in found if amount is not None}
+
+
+def list_parts(account: Account, days: ExportDays, *, now: datetime, detailed: bool = False) -> dict[str, Table]:
+    """Return every part by name; usage by day, or each event where it is `detailed`."""
+    usage = list_usage_events if detailed else list_usage
+    return {
+        "customer": list_customer(account),
+        "subscriptions": list_subscriptions(account),
+        "invoices": list_invoices(Invoice.objects.filter(account=account), days),
+        "payments": list_payments(account, days),
+        "usage": usage(account, days, now=now),
+    }
+
+
+def is_large_export(account: Account, *, now: datetime) -> bool:
+    """
+    Tell whether all parts of an account, usage by day, may have more than `LARGE` rows.
+
+    Usage is guessed, as a row a day for each meter since the account was opened. Two queries.
+    """
+    days = (now - account.created_at).days + 1
+    usage = days * len(list_meters(org_id=account.org_id))
+    documents = 2 * len(Invoice.objects.filter(account=account).values_list("pk")[:LARGE])
+    return usage + documents > LARGE
 
 
 def zip_tables(tables: Iterable[tuple[str, Table]]) -> Iterator[bytes]:

@@ -34,48 +34,56 @@ def _clean(text: str) -> str:
 
 
 def list_dry_run_rows(batch: DryBatch) -> Iterator[list[str]]:
-    """Yield a row for each line of each invoice that a run would make."""
+    """Yield a row for each line of each invoice that a run would make, safe in a spreadsheet."""
+    return map(clean_row, list_dry_run_cells(batch))
+
+
+def list_dry_run_cells(batch: DryBatch) -> Iterator[tuple[Any, ...]]:
+    """Yield the same rows as they are."""
     numbers: dict[str, int] = {}
     for each in batch.invoices:
         subscription, invoice = each.previewed.subscription, each.invoice
         name, currency = subscription.public_id, subscription.currency
         numbers[name] = numbers.get(name, 0) + 1
         for position, line in enumerate(invoice.draft.lines, start=1):
-            yield clean_row(
-                (
-                    subscription.account.public_id,
-                    subscription.account.external_id,
-                    name,
-                    numbers[name],
-                    _show(line.period.start),
-                    _show(line.period.end),
-                    position,
-                    line.type,
-                    line.description,
-                    f"{line.quantity:f}",
-                    format_decimal(line.amount, currency),
-                    format_decimal(line.discount, currency),
-                    currency,
-                    format_decimal(invoice.draft.total, currency),
-                    format_decimal(invoice.credit_applied, currency),
-                    format_decimal(invoice.amount_due, currency),
-                    each.finding.reason if each.finding else "",
-                )
+            yield (
+                subscription.account.public_id,
+                subscription.account.external_id,
+                name,
+                numbers[name],
+                _show(line.period.start),
+                _show(line.period.end),
+                position,
+                line.type,
+                line.description,
+                f"{line.quantity:f}",
+                format_decimal(line.amount, currency),
+                format_decimal(line.discount, currency),
+                currency,
+                format_decimal(invoice.draft.total, currency),
+                format_decimal(invoice.credit_applied, currency),
+                format_decimal(invoice.amount_due, currency),
+                each.finding.reason if each.finding else "",
             )
 
 
 def list_what_if_rows(batch: Iterable[Reconsidered]) -> Iterator[list[str]]:
+    """Yield a row for each invoice and for what keeps its price, safe in a spreadsheet."""
+    return map(clean_row, list_what_if_cells(batch))
+
+
+def list_what_if_cells(batch: Iterable[Reconsidered]) -> Iterator[tuple[Any, ...]]:
     """Yield a row for each invoice: its total as issued and as it would have been; then what keeps its price."""
     for each in batch:
         invoice, draft = each.invoice, each.draft
         account, currency = invoice.account, invoice.currency
         head = (account.public_id, account.external_id, invoice.number_text, currency)
         amounts = [format_decimal(amount, currency) for amount in (invoice.total, draft.total, each.difference)]
-        yield clean_row((*head, "", "invoice", "", "", *amounts, ""))
+        yield (*head, "", "invoice", "", "", *amounts, "")
         for kept in each.kept:
             charge = kept.charge
             what = charge.meter_name or charge.plan_name
-            yield clean_row((*head, "", charge.type, what, f"{charge.quantity:f}", "", "", "", kept.reason))
+            yield (*head, "", charge.type, what, f"{charge.quantity:f}", "", "", "", kept.reason)
 
 
 def _show(moment: datetime) -> str:

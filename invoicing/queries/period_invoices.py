@@ -9,7 +9,7 @@ those of the account's own zone.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -48,18 +48,20 @@ class Month:
 
 
 def list_period_invoices(
-    month: Month, *, org_id: str = "", account_ids: Collection[uuid.UUID] = (), size: int = BATCH
+    month: Month,
+    *,
+    org_id: str = "",
+    account_ids: Collection[uuid.UUID] = (),
+    size: int = BATCH,
+    tell: Callable[[int], None] | None = None,
 ) -> Iterator[list[Invoice]]:
     """
     Yield the issued invoices of a month, with lines, splits and account, oldest first.
 
-    Each batch is read in a read-only transaction of its own, by three queries.
+    Each batch is read in a read-only transaction of its own, by three queries. Outside of it, `tell` is called with the
+    number of candidates that were read: at most `count_candidates`.
     """
-    rows = _list_candidates(month)
-    if org_id:
-        rows = rows.filter(org_id=org_id)
-    if account_ids:
-        rows = rows.filter(account_id__in=list(account_ids))
+    rows = _list_candidates(month, org_id, account_ids)
     last: uuid.UUID | None = None
     while True:
         with read_only():
@@ -67,12 +69,23 @@ def list_period_invoices(
         if not batch:
             return
         last = batch[-1].pk
+        if tell is not None:
+            tell(len(batch))
         yield [invoice for invoice in batch if month.has(invoice)]
 
 
-def _list_candidates(month: Month) -> QuerySet[Invoice]:
+def count_candidates(month: Month, *, org_id: str = "", account_ids: Collection[uuid.UUID] = ()) -> int:
+    """Return how many issued invoices may be of a month: those whose period touches it. One query."""
+    return _list_candidates(month, org_id, account_ids).count()
+
+
+def _list_candidates(month: Month, org_id: str, account_ids: Collection[uuid.UUID]) -> QuerySet[Invoice]:
     start = datetime.combine(month.first, time(), UTC) - _SLACK
     end = datetime.combine(add_months(month.first, 1), time(), UTC) + _SLACK
     lines = InvoiceLine.objects.order_by("position").prefetch_related("splits")
     found = Invoice.objects.filter(status__in=_ISSUED, period_start__lt=end, period_end__gt=start)
+    if org_id:
+        found = found.filter(org_id=org_id)
+    if account_ids:
+        found = found.filter(account_id__in=list(account_ids))
     return found.select_related("account").prefetch_related(Prefetch("lines", lines)).order_by("id")

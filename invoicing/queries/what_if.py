@@ -7,7 +7,7 @@ Discounts and policies stay as they were. Reads only. Source: design, One engine
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from billing_site.kernel.read_only import read_only
@@ -61,10 +61,19 @@ def build_price_book(content: CatalogContent) -> PriceBook:
 
 
 def reconsider_month(
-    month: Month, book: PriceBook, *, org_id: str = "", account_ids: Collection[uuid.UUID] = ()
+    month: Month,
+    book: PriceBook,
+    *,
+    org_id: str = "",
+    account_ids: Collection[uuid.UUID] = (),
+    tell: Callable[[int], None] | None = None,
 ) -> Iterator[list[Reconsidered]]:
-    """Yield the invoices of a month at the prices of `book`, batch by batch, each in a read-only transaction."""
-    for invoices in list_period_invoices(month, org_id=org_id, account_ids=account_ids):
+    """
+    Yield the invoices of a month at the prices of `book`, batch by batch, each in a read-only transaction.
+
+    `tell` hears, outside of it, how many invoices were looked at.
+    """
+    for invoices in list_period_invoices(month, org_id=org_id, account_ids=account_ids, tell=tell):
         repriced = [(invoice, reprice(InvoiceFacts.from_dict(invoice.trace), book)) for invoice in invoices]
         usage = _measure(repriced)
         yield [

@@ -9,7 +9,7 @@ they were stored. Reads only. Source: design, Trace; ADR 0005 and 0043.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from accounts.models import PriceOverride, SubscriptionDiscount
@@ -44,9 +44,19 @@ class Shadow:
         return not self.stored and not self.anew
 
 
-def shadow_month(month: Month, *, org_id: str = "", account_ids: Collection[uuid.UUID] = ()) -> Iterator[list[Shadow]]:
-    """Yield the invoices of a month computed again, batch by batch. A fixed number of queries for each batch."""
-    for invoices in list_period_invoices(month, org_id=org_id, account_ids=account_ids):
+def shadow_month(
+    month: Month,
+    *,
+    org_id: str = "",
+    account_ids: Collection[uuid.UUID] = (),
+    tell: Callable[[int], None] | None = None,
+) -> Iterator[list[Shadow]]:
+    """
+    Yield the invoices of a month computed again, batch by batch. A fixed number of queries for each batch.
+
+    `tell` hears, outside of any transaction, how many invoices were looked at.
+    """
+    for invoices in list_period_invoices(month, org_id=org_id, account_ids=account_ids, tell=tell):
         if invoices:
             with read_only():
                 found = _Sources.load(invoices)

@@ -1,5 +1,6 @@
 """Celery tasks of invoicing; imported here so that the worker finds them."""
 
+from invoicing.tasks.billing_jobs import purge_billing_job_files, sweep_billing_jobs, work_billing_job
 from invoicing.tasks.documents import store_invoice_documents, sweep_invoice_documents
 from invoicing.tasks.grace import sweep_due_grace_periods
 from invoicing.tasks.incomplete import cancel_unpaid_starts
@@ -14,17 +15,20 @@ from invoicing.tasks.schedules import advance_schedules
 __all__ = [
     "advance_schedules",
     "cancel_unpaid_starts",
+    "purge_billing_job_files",
     "release_payment_method",
     "release_revenue",
     "resume_due_subscriptions",
     "run_billing_cycle",
     "store_invoice_documents",
+    "sweep_billing_jobs",
     "sweep_billing_runs",
     "sweep_due_grace_periods",
     "sweep_due_interim_invoices",
     "sweep_invoice_documents",
     "sweep_payment_methods",
     "sweep_plan_moves",
+    "work_billing_job",
     "work_billing_run",
     "work_plan_move",
 ]

@@ -47,6 +47,7 @@ from tests.factories.catalog import find_entry, make_document, publish_catalog
 from tests.factories.platform import AT
 from tests.support import world
 from tests.support.alert_states import ALERTS, NOTICES
+from tests.support.billing_job_states import JOBS
 from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
@@ -576,6 +577,7 @@ TABLES: Final = (
     EXPORTS,
     HOLDS,
     INVOICES,
+    JOBS,
     MOVES,
     MOVE_ITEMS,
     NOTICES,

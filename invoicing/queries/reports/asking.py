@@ -14,6 +14,13 @@ from billing_site.kernel.errors import PeriodNotValid
 from billing_site.kernel.periods import add_months
 
 MAX_MONTHS: Final = 120
+# Columns in minor units of the row's currency.
+AMOUNTS: Final = frozenset(
+    """
+    recurring_revenue new_revenue expansion contraction churned_revenue reactivation average_revenue lifetime_value
+    amount receivables discount revenue net tax total base
+    """.split()
+)
 _MONTH: Final = re.compile(r"\d{4}-\d{2}", re.ASCII)
 
 
