@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
@@ -13,10 +13,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, Streami
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import filesizeformat
-from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
 from accounts.models import Account
@@ -25,8 +24,6 @@ from billing_site.backoffice.display import (
     NOTHING,
     format_instant,
     link_display,
-    link_to_id,
-    money,
     status_badge,
     timestamp_display,
 )
@@ -35,6 +32,7 @@ from billing_site.backoffice.page_links import PageLink, register_page_link
 from billing_site.kernel import clock
 from billing_site.kernel.errors import DomainError
 from catalog.models import CatalogDraft
+from invoicing.admin.billing_job_result import describe_outcome, describe_request, render_result
 from invoicing.admin.live_page import LivePageAdmin, render_block
 from invoicing.admin.new_billing_job import (
     AccountDataForm,
@@ -44,7 +42,7 @@ from invoicing.admin.new_billing_job import (
     ShadowForm,
     WhatIfForm,
 )
-from invoicing.models import BillingJob, JobFormat, JobKind, JobStatus
+from invoicing.models import BillingJob, JobStatus
 from invoicing.queries.account_export import is_large_export
 from invoicing.services.account_exports import export_account
 from invoicing.services.billing_jobs import cancel_job, open_job_file, start_job
@@ -55,20 +53,6 @@ _TYPES: Final = {
     "json": "application/json",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "zip": "application/zip",
-}
-_WORDS: Final = {
-    "as_of": "as of",
-    "period": "month",
-    "prices": "prices of",
-    "report": "",
-    "month": "",
-    "start": "from",
-    "end": "to",
-    "currency": "in",
-}
-_CLEAN: Final = {
-    JobKind.DRY_RUN.value: "Nothing would be held for review, and nothing would fail.",
-    JobKind.SHADOW.value: "Every invoice comes out the same, to the cent.",
 }
 
 
@@ -337,72 +321,6 @@ def _describe_progress(job: BillingJob) -> str:
     if job.status == JobStatus.SUCCEEDED or job.total is None:
         return f"{job.done:,} done"
     return f"{job.done:,} of {job.total:,}"
-
-
-def describe_request(job: BillingJob) -> str:
-    """Return what was asked for in a few words."""
-    words = [job.org_id or "all organizations"] if job.account is None else [str(job.account)]
-    for name, word in _WORDS.items():
-        if value := job.parameters.get(name):
-            words.append(f"{word} {value[:10] if name == 'as_of' else value}".strip())
-    if job.parameters.get("detailed"):
-        words.append("single events")
-    if count := len(job.parameters.get("accounts", [])):
-        words.append(f"{count} account{'' if count == 1 else 's'}")
-    return ", ".join([*words, JobFormat(job.file_format).label])
-
-
-def describe_outcome(job: BillingJob) -> str:
-    """Return what a job came to, in one sentence."""
-    match job.status:
-        case JobStatus.FAILED:
-            return job.error_detail
-        case JobStatus.CANCELED:
-            return "Called off."
-        case JobStatus.SUCCEEDED:
-            counts = job.summary.get("counts", [])
-            return "; ".join(f"{name}: {count:,}" for place, (name, count) in enumerate(counts) if count or not place)
-    return NOTHING
-
-
-def render_result(job: BillingJob) -> SafeString:
-    """Return the summary: counts, totals by currency, and what the kind lists."""
-    found = job.summary
-    accounts = [
-        {
-            "link": link_to_id(row["id"], row["name"]),
-            "issued": money(row["issued"], row["currency"]),
-            "would_be": money(row["would_be"], row["currency"]),
-            "difference": _difference(row),
-        }
-        for row in found.get("accounts", [])
-    ]
-    findings = found.get("findings", [])
-    is_what_if = job.kind == JobKind.WHAT_IF
-    context = {
-        "counts": [(name, f"{count:,}") for name, count in found.get("counts", [])],
-        "total_heads": ("Issued", "At these prices", "Difference") if is_what_if else ("Total",),
-        "totals": [(row["currency"].upper(), _list_total(row, is_what_if)) for row in found.get("totals", [])],
-        "accounts": accounts,
-        "more_accounts": max(0, found.get("account_count", 0) - len(accounts)),
-        "kept": [(reason, f"{count:,}") for reason, count in found.get("kept", [])],
-        "findings": findings,
-        "more_findings": max(0, found.get("finding_count", 0) - len(findings)),
-        "finding_head": "Invoice" if job.kind == JobKind.SHADOW else "Account",
-        "is_clean": _CLEAN.get(job.kind, ""),
-    }
-    return mark_safe(render_to_string("invoicing/job_result.html", context))  # noqa: S308 — escaped there
-
-
-def _list_total(row: dict[str, Any], is_what_if: bool) -> list[SafeString | str]:
-    if not is_what_if:
-        return [money(row["amount"], row["currency"])]
-    return [money(row["issued"], row["currency"]), money(row["would_be"], row["currency"]), _difference(row)]
-
-
-def _difference(row: dict[str, Any]) -> SafeString | str:
-    change = row["would_be"] - row["issued"]
-    return format_html("{}{}", "+" if change > 0 else "", money(change, row["currency"]))
 
 
 def _link_from_draft(draft: CatalogDraft) -> PageLink | None:

@@ -14,13 +14,14 @@ from unittest import mock
 
 import pytest
 from django.db import OperationalError, connection
-from openpyxl import load_workbook
+from openpyxl import load_workbook  # type: ignore[import-untyped]
 
 from accounts.models import Account, Subscription
 from billing_site.platform.models import Event
 from catalog.services.documents import read_document
 from invoicing.models import BillingJob, BillingJobChunk, Invoice, InvoiceLine, Seller
 from invoicing.queries.billing_jobs import SILENCE, list_waiting_jobs
+from invoicing.queries.dry_runs import dry_run
 from invoicing.services.billing_jobs import (
     JobFileGone,
     JobFinished,
@@ -216,7 +217,7 @@ class TestWorking:
 
     def test_tells_how_far_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[tuple[int, int | None]] = []
-        real = producing.dry_run
+        real = dry_run
 
         def watch(**given: Any) -> Iterator[Any]:
             for batch in real(**given, size=1):
@@ -229,7 +230,7 @@ class TestWorking:
 
     def test_stops_when_it_is_called_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         job = start("dry_run", org_id="default", parameters={"as_of": JANUARY.isoformat()})
-        real = producing.dry_run
+        real = dry_run
 
         def call_off(**given: Any) -> Iterator[Any]:
             cancel_job(job_id=job.pk, at=JANUARY, actor=world.TESTER, reason="not needed")
@@ -256,7 +257,8 @@ class TestWorking:
         begin_job(job)
         job.refresh_from_db()
         assert (job.status, job.attempt) == ("running", 1)
-        silent = job.heartbeat_at + SILENCE  # type: ignore[operator]
+        assert job.heartbeat_at is not None
+        silent: datetime = job.heartbeat_at + SILENCE
         assert list_waiting_jobs(at=silent - timedelta(seconds=1)) == []
         assert work(job, silent - timedelta(seconds=1)).attempt == 1
         assert list_waiting_jobs(at=silent) == [job.pk]
@@ -277,7 +279,7 @@ class TestWorking:
 
     def test_a_worker_that_comes_back_writes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         job = start("report", parameters={"report": "aging"})
-        real = working.make_work
+        real = producing.make_work
 
         def be_slow(found: BillingJob, tell: Any) -> Any:
             monkeypatch.setattr(working, "make_work", real)
