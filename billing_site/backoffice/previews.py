@@ -96,7 +96,8 @@ class Prospect:
     """
     What an action comes to: `message` says it when it is done, the rest is shown before.
 
-    `url` is where to go then; the object's own page without one.
+    `url` is where to go then; the object's own page without one. `confirm_label` is for the button, where what happens
+    is something else than the action is called.
     """
 
     message: str
@@ -105,6 +106,7 @@ class Prospect:
     notes: Sequence[str] = ()
     coming: Sequence[Coming] = field(default_factory=tuple)
     url: str = ""
+    confirm_label: str = ""
 
     @property
     def digest(self) -> str:
@@ -202,7 +204,7 @@ def _show(
         "confirmed_name": CONFIRMED,
         "commit_name": COMMIT,
         "seal": (SEAL, _make_seal(request, obj, call, prospect)),
-        "confirm_label": labels.confirm,
+        "confirm_label": prospect.confirm_label or labels.confirm,
         "danger": labels.danger,
         "back": change_url(page, obj),
     }

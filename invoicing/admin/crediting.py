@@ -172,6 +172,7 @@ class CreditingActions:
             papers=[show_paper(invoice, foreseen, badge="waits for another person" if waits else "")],
             notes=[*([_tell_limit(invoice)] if waits else []), *tell_money(invoice, foreseen)],
             url=reverse(f"admin:{page}", args=[done.pk]),
+            confirm_label="Ask for it" if waits else "",
         )
 
 

@@ -140,14 +140,9 @@ class InvoiceAdmin(EditingActions, CreditingActions, MailActions, ReportPages, B
         "download",
         "send_again",
         "finalize",
-        "add_line",
-        "take_line",
-        "put_discount",
+        {"title": "Edit", "icon": "edit", "items": ["add_line", "take_line", "put_discount"]},
         "pay",
-        "credit",
-        "reissue",
-        "give_up",
-        "void",
+        {"title": "Correct", "icon": "undo", "items": ["credit", "reissue", "give_up", "void"]},
     )
     inlines = (LineInline, TaxInline, CreditInline, CreditNoteInline)
     fieldsets = (
@@ -215,7 +210,7 @@ class InvoiceAdmin(EditingActions, CreditingActions, MailActions, ReportPages, B
     shown_total = money_display("total")
     shown_credit = money_display("credit_applied", description="Credit applied")
     shown_due = money_display("amount_due", description="Amount due")
-    shown_paid = money_display("amount_paid", description="Paid")
+    shown_paid = money_display("amount_paid", description="Paid or credited")
     timeline = timeline_display()
 
     @admin.display(description="Subscription")
