@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0024_currency_of_a_statement'),
-        ('invoicing', '0021_approved_credit_notes'),
+        ('invoicing', '0022_seller_mails'),
     ]
 
     operations = [
