@@ -275,6 +275,7 @@ def _hold_subscription(before: str, after: str) -> str:
 
 SUBSCRIPTIONS: Final = StateTable(
     model=Subscription,
+    arranges_for_second=True,
     transitions=SUBSCRIPTION_TRANSITIONS,
     arrange=_arrange_subscription,
     moves={

@@ -30,7 +30,8 @@ class StateTable:
     state. `unserved` pairs are allowed and no service takes them yet.
     `held` says for a pair which constraint refuses a bare `UPDATE … SET status`, nothing where the database lets it
     pass. `allows` is the method of the row that tells what may follow, where there is one;
-    `refusal` is the HTTP status of a refused move.
+    `refusal` is the HTTP status of a refused move. `arranges_for_second`: what `arrange` makes depends on the second
+    state, not only on the first.
     """
 
     model: type[models.Model]
@@ -43,6 +44,7 @@ class StateTable:
     through: Mapping[Pair, str] = field(default_factory=dict)
     allows: Callable[[Any, str], bool] | None = None
     refusal: int = 409
+    arranges_for_second: bool = False
 
     @property
     def name(self) -> str:
