@@ -38,6 +38,7 @@ urlpatterns = [
     path(f"{BILLING}/invoices/<str:invoice_id>/void", InvoiceViewSet.as_view({"post": "void"})),
     path(f"{BILLING}/credit-notes", CreditNoteViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{BILLING}/credit-notes/<str:credit_note_id>", CreditNoteViewSet.as_view({"get": "retrieve"})),
+    path(f"{BILLING}/credit-notes/<str:credit_note_id>/pdf", CreditNoteViewSet.as_view({"get": "pdf"})),
     path(f"{BILLING}/credit-notes/<str:credit_note_id>/void", CreditNoteViewSet.as_view({"post": "void"})),
     path(f"{BILLING}/cycle/run", CycleRunView.as_view()),
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),

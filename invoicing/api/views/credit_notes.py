@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,11 +20,13 @@ from billing_site.api.views import BillingViewSet
 from billing_site.kernel import clock
 from billing_site.kernel.errors import AccountForbidden, AmountNotPositive, InvalidState, NotFound
 from billing_site.kernel.money import round_to_minor
+from invoicing.api.pdf import PdfRenderer, answer_pdf
 from invoicing.api.serializers.credit_note import CreditNoteInput, CreditNoteQuery, CreditNoteSerializer
 from invoicing.calculation.credit_facts import WantedLine, Wish
 from invoicing.models import CreditNote, Invoice, InvoiceLineSplit
 from invoicing.queries.credit_notes import get_visible_credit_note, visible_credit_notes
 from invoicing.queries.invoices import get_visible_invoice
+from invoicing.services.credit_note_documents import get_credit_note_pdf
 from invoicing.services.credit_notes import issue_credit_note, void_credit_note
 from invoicing.services.credit_requests import AmountExceedsCreditable, CreditRequest
 
@@ -32,7 +36,7 @@ _LIMIT = OpenApiParameter("limit", int, description="Page size, 1 to 200.")
 
 
 class CreditNoteViewSet(BillingViewSet):
-    """Credit notes: issue, list, show, void."""
+    """Credit notes: issue, list, show, document, void."""
 
     queryset = CreditNote.objects.none()
     serializer_class = CreditNoteSerializer
@@ -40,20 +44,27 @@ class CreditNoteViewSet(BillingViewSet):
         "create": internal("billing:money"),
         "list": BOTH_READ,
         "retrieve": BOTH_READ,
+        "pdf": BOTH_READ,
         "void": internal("billing:money"),
     }
     problems = {
         "create": [InvalidState, AmountNotPositive, AmountExceedsCreditable, AmountExceedsRefundable, NotFound],
         "list": [AccountForbidden, NotFound],
         "retrieve": [NotFound],
+        "pdf": [NotFound],
         "void": [InvalidState, InsufficientBalance, NotFound],
     }
     operation_ids = {
         "create": "credit_note_create",
         "list": "credit_note_list",
         "retrieve": "credit_note_get",
+        "pdf": "credit_note_pdf",
         "void": "credit_note_void",
     }
+
+    def get_renderers(self) -> list[Any]:
+        """The document can be asked for as PDF; without an Accept header it comes as PDF too."""
+        return [*super().get_renderers(), *([PdfRenderer()] if self.action == "pdf" else [])]
 
     @extend_schema(request=CreditNoteInput, responses={201: CreditNoteSerializer})
     def create(self, request: Request) -> Response:
@@ -89,6 +100,12 @@ class CreditNoteViewSet(BillingViewSet):
     def retrieve(self, request: Request, credit_note_id: str) -> Response:
         """Show a credit note by id or number."""
         return Response(CreditNoteSerializer(get_visible_credit_note(self.principal, credit_note_id)).data)
+
+    @extend_schema(responses={(200, "application/pdf"): OpenApiResponse(OpenApiTypes.BINARY, "The document.")})
+    def pdf(self, request: Request, credit_note_id: str) -> HttpResponse:
+        """Download the document: the same bytes every time, also of a note that was voided later."""
+        note = get_visible_credit_note(self.principal, credit_note_id)
+        return answer_pdf(get_credit_note_pdf(note), note.number_text)
 
     @extend_schema(request=None, responses=CreditNoteSerializer)
     def void(self, request: Request, credit_note_id: str) -> Response:

@@ -8,7 +8,6 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,6 +19,7 @@ from billing_site.api.schema import list_of
 from billing_site.api.views import BillingViewSet
 from billing_site.kernel import clock
 from billing_site.kernel.errors import DomainError, NotFound, ValidationFailed
+from invoicing.api.pdf import PdfRenderer, answer_pdf
 from invoicing.api.serializers.invoice import FinalizeInput, InvoiceQuery, InvoiceSerializer, VoidInput
 from invoicing.api.serializers.invoice_editing import InvoiceInput, read_line
 from invoicing.models import Invoice, InvoiceStatus
@@ -32,19 +32,6 @@ from invoicing.services.invoices import finalize_invoice, void_invoice
 _ACCOUNT = OpenApiParameter("account", str, description="Id or external id of the account.")
 _CURSOR = OpenApiParameter("cursor", str, description="Opaque position from next_cursor.")
 _LIMIT = OpenApiParameter("limit", int, description="Page size, 1 to 200.")
-
-
-class PdfRenderer(BaseRenderer):
-    """Lets callers ask for `application/pdf`; the view answers the bytes itself, problems stay JSON."""
-
-    media_type = "application/pdf"
-    format = "pdf"
-    charset = None
-    render_style = "binary"
-
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> Any:
-        """Return the bytes as they are."""
-        return data
 
 
 class InvoiceViewSet(BillingViewSet):
@@ -138,10 +125,7 @@ class InvoiceViewSet(BillingViewSet):
     def pdf(self, request: Request, invoice_id: str) -> HttpResponse:
         """Download the document: the same bytes every time once issued; drafts carry a mark and no number."""
         invoice = get_visible_invoice(self.principal, invoice_id)
-        response = HttpResponse(get_invoice_pdf(invoice), content_type="application/pdf")
-        name = invoice.number_text or f"draft-{invoice.public_id}"
-        response["Content-Disposition"] = f'attachment; filename="{name}.pdf"'
-        return response
+        return answer_pdf(get_invoice_pdf(invoice), invoice.number_text or f"draft-{invoice.public_id}")
 
     @extend_schema(request=FinalizeInput, responses=InvoiceSerializer)
     def finalize(self, request: Request, invoice_id: str) -> Response:
