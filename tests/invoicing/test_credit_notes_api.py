@@ -219,12 +219,6 @@ class TestTheDocument:
     def test_of_an_unknown_note_is_a_problem(self, client: BillingClient) -> None:
         problem(client.get(f"{NOTES}/CN-1/pdf", headers={"Accept": "application/pdf"}), "not_found", 404)
 
-    def test_stands_in_the_published_description(self, client: BillingClient) -> None:
-        paths = client.get("/api/openapi.json").json()["paths"]
-        found = paths["/api/v1/billing/credit-notes/{credit_note_id}/pdf"]["get"]
-        assert found["operationId"] == "credit_note_pdf"
-        assert "application/pdf" in found["responses"]["200"]["content"]
-
 
 class TestVoiding:
     def test_takes_it_back(self, client: BillingClient) -> None:
