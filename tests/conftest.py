@@ -62,11 +62,13 @@ def django_db_setup(
 @pytest.fixture(autouse=True)
 def sent_jobs() -> Iterator[SentJobs]:
     """The jobs sent since the test began. Jobs go out on commit: see `django_capture_on_commit_callbacks`."""
+    from invoicing.services.interim import forget_checked
     from metering.services.touching import forget_touched
     from tests.support.jobs import recorded
 
     recorded.clear()
     forget_touched()
+    forget_checked()
     yield recorded
     recorded.clear()
 

@@ -7,7 +7,7 @@ Source: policies, rule 17; contract chapter Pricing (threshold); ADR 0040.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,11 +30,14 @@ def list_with_threshold(
     limit: int,
     after: uuid.UUID | None = None,
     org_id: str | None = None,
+    account_ids: Collection[uuid.UUID] | None = None,
+    subscription_ids: Collection[uuid.UUID] | None = None,
 ) -> list[uuid.UUID]:
     """
     Return running subscriptions with a threshold whose period is not over, in the order of ids.
 
-    Two queries, by index: those with one of their own, and those of accounts with one.
+    Two queries, by index: those with one of their own, and those of accounts with one. With `account_ids`, only theirs;
+    with `subscription_ids`, only those.
     """
     rows = Subscription.objects.filter(
         Q(account__test_clock__isnull=True, next_billing_at__gt=at)
@@ -47,6 +50,10 @@ def list_with_threshold(
         rows = rows.filter(id__gt=after)
     if org_id is not None:
         rows = rows.filter(account__org_id=org_id)
+    if account_ids is not None:
+        rows = rows.filter(account_id__in=list(account_ids))
+    if subscription_ids is not None:
+        rows = rows.filter(id__in=list(subscription_ids))
     own = rows.filter(billing_threshold__isnull=False)
     given = rows.filter(
         billing_threshold__isnull=True, account__billing_threshold__isnull=False, account__currency=F("currency")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from accounts.models import Subscription
 from accounts.services.stored_money import lock_stored_money
+from billing_site.kernel import jobs
 from billing_site.kernel.actors import SYSTEM, Actor
 from invoicing.models import Invoice
 from invoicing.queries.billables import load_billables
@@ -26,11 +27,16 @@ from invoicing.services.drafting import DraftToWrite, write_drafts
 from invoicing.services.issuing import issue_invoices
 from invoicing.services.items import store_items
 from invoicing.services.sellers import ensure_sellers
+from metering.services.touching import BETWEEN_JOBS, TouchedAccounts
 
 logger = logging.getLogger(__name__)
 CHUNK: Final = 200
 SWEEP_CHUNKS: Final = 100
+CHECK: Final = "invoicing.check_thresholds"
+BETWEEN_CHECKS: Final = 120 * BETWEEN_JOBS
 _REASON: Final = "Usage has reached the billing threshold."
+
+_checked: Final = TouchedAccounts(between_looks=BETWEEN_CHECKS)
 
 
 def sweep_interim_invoices(*, at: datetime, actor: Actor = SYSTEM, org_id: str | None = None) -> list[Invoice]:
@@ -46,15 +52,50 @@ def sweep_interim_invoices(*, at: datetime, actor: Actor = SYSTEM, org_id: str |
         if not ids:
             break
         after = ids[-1]
-        try:
-            past = find_past_threshold(subscription_ids=ids, at=at)
-            issued += issue_interim_invoices(subscription_ids=past, at=at, actor=actor) if past else []
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
-            logger.warning("interim invoices: a batch failed, its subscriptions are billed one by one", exc_info=True)
-            issued += [each for one in ids for each in _issue_alone(one, at=at, actor=actor)]
+        issued += _bill_past(ids, at=at, actor=actor)
     return issued
+
+
+def look_at_thresholds(*, account_ids: Collection[uuid.UUID], at: datetime) -> list[uuid.UUID]:
+    """
+    Have the subscriptions with a threshold of accounts whose usage has just changed checked, and return which.
+
+    For the job that follows usage, after the commit: whoever records usage pays nothing for it. Each process of a
+    worker sends a subscription at most once in two minutes; what is held back goes with a later one, or with the sweep.
+    Two queries.
+    """
+    found = list_with_threshold(at=at, limit=CHUNK, account_ids=account_ids)
+    ready = _checked.add(found) if found else []
+    if ready:
+        jobs.enqueue(CHECK, subscription_ids=[str(key) for key in ready])
+    return ready
+
+
+def forget_checked() -> None:
+    """Begin anew, as a process that has just started."""
+    _checked.clear()
+
+
+def check_thresholds(*, subscription_ids: Collection[uuid.UUID], at: datetime, actor: Actor = SYSTEM) -> list[Invoice]:
+    """
+    Invoice those of some subscriptions that have reached their threshold, and return the invoices.
+
+    One that cannot be billed is logged and passed over: the sweep looks at it again.
+    """
+    ids = list_with_threshold(at=at, limit=len(subscription_ids), subscription_ids=subscription_ids)
+    return _bill_past(ids, at=at, actor=actor) if ids else []
+
+
+def _bill_past(subscription_ids: Sequence[uuid.UUID], *, at: datetime, actor: Actor) -> list[Invoice]:
+    """Look without locks, then bill those that are past their threshold."""
+    try:
+        past = find_past_threshold(subscription_ids=subscription_ids, at=at)
+        return issue_interim_invoices(subscription_ids=past, at=at, actor=actor) if past else []
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.warning("interim invoices: a batch failed, its subscriptions are billed one by one", exc_info=True)
+        return [each for one in subscription_ids for each in _issue_alone(one, at=at, actor=actor)]
 
 
 def _issue_alone(subscription_id: uuid.UUID, *, at: datetime, actor: Actor) -> list[Invoice]:

@@ -4,7 +4,7 @@ from invoicing.tasks.billing_jobs import purge_billing_job_files, sweep_billing_
 from invoicing.tasks.documents import store_invoice_documents, sweep_invoice_documents
 from invoicing.tasks.grace import sweep_due_grace_periods
 from invoicing.tasks.incomplete import cancel_unpaid_starts
-from invoicing.tasks.interim import sweep_due_interim_invoices
+from invoicing.tasks.interim import check_thresholds_of, sweep_due_interim_invoices
 from invoicing.tasks.pauses import resume_due_subscriptions
 from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods
 from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
@@ -15,6 +15,7 @@ from invoicing.tasks.schedules import advance_schedules
 __all__ = [
     "advance_schedules",
     "cancel_unpaid_starts",
+    "check_thresholds_of",
     "purge_billing_job_files",
     "release_payment_method",
     "release_revenue",

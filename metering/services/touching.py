@@ -27,10 +27,14 @@ MOST_WAITING: Final = 20_000
 
 
 class TouchedAccounts:
-    """The accounts that this process will have looked at. `now` counts nanoseconds; it is no date."""
+    """
+    The accounts, or whatever else has a key, that this process will have looked at.
 
-    def __init__(self, *, now: Callable[[], int] = time.monotonic_ns) -> None:
-        self._now = now
+    `now` and `between_looks` count nanoseconds; `now` is no date.
+    """
+
+    def __init__(self, *, now: Callable[[], int] = time.monotonic_ns, between_looks: int = BETWEEN_LOOKS) -> None:
+        self._now, self._between_looks = now, between_looks
         self._lock = Lock()
         self._waiting: set[UUID] = set()
         self._next_look: dict[UUID, int] = {}
@@ -49,7 +53,7 @@ class TouchedAccounts:
             ready = [key for key in self._waiting if self._next_look.get(key, now) <= now][:JOB_SIZE]
             if ready:
                 self._next_job = now + BETWEEN_JOBS
-                self._next_look.update(dict.fromkeys(ready, now + BETWEEN_LOOKS))
+                self._next_look.update(dict.fromkeys(ready, now + self._between_looks))
                 self._waiting.difference_update(ready)
             return ready
 
@@ -61,7 +65,7 @@ class TouchedAccounts:
             self._next_job = 0
 
     def _forget(self, now: int) -> None:
-        """Drop what no longer holds anybody back; at most `JOB_SIZE` come in a second, so the rest stays small."""
+        """Drop what no longer holds anybody back; at most `JOB_SIZE` come in a second, so the rest stays bounded."""
         self._next_look = {key: at for key, at in self._next_look.items() if at > now}
 
 

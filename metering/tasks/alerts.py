@@ -8,14 +8,20 @@ from celery import shared_task
 
 from billing_site.kernel import clock, jobs
 from invoicing.services.cost_alerts import evaluate_cost_alerts, sweep_cost_alerts
+from invoicing.services.interim import look_at_thresholds
 from metering.services.quota_alerts import evaluate_quota_alerts, sweep_quota_alerts
 
 
 @shared_task(name="metering.evaluate_alerts")
 def evaluate_alerts(account_ids: list[str]) -> int:
-    """Look at the alerts of accounts whose usage or alerts have just changed; answers how many fired."""
+    """
+    Look at the alerts and billing thresholds of accounts whose usage or alerts have just changed.
+
+    Answers how many alerts fired.
+    """
     keys = [UUID(key) for key in account_ids]
     at = clock.now()
+    look_at_thresholds(account_ids=keys, at=at)
     fired = len(evaluate_quota_alerts(account_ids=keys, at=at))
     return fired + len(evaluate_cost_alerts(account_ids=keys, at=at))
 

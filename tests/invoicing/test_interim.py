@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import Account
+from accounts.models import Account, Subscription
 from accounts.services.accounts import update_account
 from billing_site.kernel import clock
 from invoicing.models import Invoice, InvoiceLine
 from invoicing.queries.costs import load_costs
 from invoicing.queries.usage_inspection import explain_billing
-from invoicing.services.interim import issue_interim_invoices, sweep_interim_invoices
+from invoicing.services.interim import (
+    CHECK,
+    check_thresholds,
+    forget_checked,
+    issue_interim_invoices,
+    look_at_thresholds,
+    sweep_interim_invoices,
+)
 from invoicing.services.invoices import void_invoice
 from invoicing.services.verification import verify_invoice
 from metering.models import UsageEvent
 from metering.services.ingest import NewUsageEvent, record_usage_events
 from tests.support import world
+from tests.support.jobs import SentJobs
 
 pytestmark = pytest.mark.django_db
 MID = datetime(2023, 11, 10, 9, 30, tzinfo=UTC)
@@ -135,3 +144,51 @@ class TestSweepInterimInvoices:
 
         assert count(["b1", "b2", "b3"]) == count(["a1"])
         assert set(InvoiceLine.objects.values_list("sequence", flat=True)) == {0, 1}
+
+
+class TestAfterIngest:
+    def test_an_invoice_follows_the_usage_that_reaches_the_threshold(
+        self, account: Account, sent_jobs: SentJobs, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            use(account, 5)
+        with django_capture_on_commit_callbacks(execute=True):
+            assert sent_jobs.run() == ["metering.evaluate_alerts"]
+        assert sent_jobs.names == [CHECK]
+        sent_jobs.run()
+        assert [invoice.total for invoice in Invoice.objects.all()] == [50]
+        assert sweep() == []
+
+    def test_is_checked_once_in_a_while(self, account: Account, sent_jobs: SentJobs) -> None:
+        (key,) = look_at_thresholds(account_ids=[account.pk], at=MID)
+        assert look_at_thresholds(account_ids=[account.pk], at=MID) == []
+        forget_checked()
+        assert look_at_thresholds(account_ids=[account.pk], at=MID) == [key]
+
+    def test_without_a_threshold_nothing_is_sent(
+        self, account: Account, sent_jobs: SentJobs, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        other = world.open_account("other")
+        world.subscribe(other, "payg")
+        with django_capture_on_commit_callbacks(execute=True):
+            assert look_at_thresholds(account_ids=[other.pk], at=MID) == []
+        assert sent_jobs.names == []
+
+    def test_recording_usage_asks_as_often_with_a_threshold_as_without(self, account: Account) -> None:
+        other = world.open_account("other")
+        world.subscribe(other, "payg")
+        counts = []
+        for each in (account, other):
+            use(each, 1)
+            with CaptureQueriesContext(connection) as queries:
+                use(each, 2)
+            counts.append(len(queries))
+        assert counts[0] == counts[1]
+
+    def test_one_that_has_ended_since_is_left_alone(self, account: Account) -> None:
+        use(account, 5)
+        keys = look_at_thresholds(account_ids=[account.pk], at=MID)
+        Subscription.objects.filter(pk__in=keys).update(billed_by_provider=True)
+        assert check_thresholds(subscription_ids=keys, at=MID) == []
+        Subscription.objects.filter(pk__in=keys).update(billed_by_provider=False)
+        assert [each.total for each in check_thresholds(subscription_ids=keys, at=MID)] == [50]
