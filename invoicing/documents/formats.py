@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,10 @@ from invoicing.documents.words import load_words, marked
 # A price below a hundredth of the major unit with more digits than this is quoted per 1K, 1M or 1B units instead.
 _READABLE_DECIMALS = 4
 _SMALL = Decimal("0.01")
+# A price with more digits is an average that nobody agreed on; it is printed with a few.
+_AGREED_DIGITS = 8
+_AVERAGE = Context(prec=6)
+_CLEAR_SIGNS = frozenset("€")  # no other currency has them
 _SCALES = ((1_000, marked("1K")), (1_000_000, marked("1M")), (1_000_000_000, marked("1B")))
 
 
@@ -68,7 +72,10 @@ class Formats:
 
     def money_with_code(self, amount: int) -> str:
         """Return `money` followed by the code where the sign alone could mean several currencies: `$17.31 USD`."""
-        return f"{self.money(amount)} {self.currency.upper()}" if self.has_sign else self.money(amount)
+        needs_code = (
+            self.has_sign and get_currency_symbol(self.currency.upper(), locale=self.locale) not in _CLEAR_SIGNS
+        )
+        return f"{self.money(amount)} {self.currency.upper()}" if needs_code else self.money(amount)
 
     def plain_money(self, amount: int) -> str:
         """Return minor units as a grouped number without sign: `1,234.50`."""
@@ -95,6 +102,13 @@ class Formats:
             major, label = next((pair for pair in sizeable if _count_decimals(pair[0]) <= exponent), sizeable[0])
         text = self._number(major, f"#,##0.{'0' * exponent}{'#' * (24 - exponent)}")
         return f"{text} / {load_words(self.locale)(label)}" if label else text
+
+    def line_price(self, unit_amount: Decimal) -> str:
+        """Return the price of a line: exact, but for an average that does not end: `≈ 22.1129`."""
+        major = self._major(unit_amount)
+        if min(_count_decimals(major), len(major.normalize(EXACT).as_tuple().digits)) <= _AGREED_DIGITS:
+            return self.unit_price(unit_amount)
+        return f"≈ {self.unit_price(_AVERAGE.create_decimal(unit_amount))}"
 
     def percent(self, rate: Decimal) -> str:
         """Return a rate that is already in percent: `19%`, `8.875%`."""

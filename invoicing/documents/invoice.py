@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,6 +25,7 @@ _PRICE = (LEFT + 114.0 + _GAP, 26.0)
 _AMOUNT = (LEFT + 143.0 + _GAP, WIDTH - 143.0 - _GAP)
 
 _TOTALS_LEFT = LEFT + 92.0
+_TOTALS_WIDTH = RIGHT - _TOTALS_LEFT
 _MARKS: dict[str, Color] = {"plain": (234, 237, 242), "alarm": (248, 226, 227)}
 
 
@@ -36,6 +36,19 @@ class _Measured:
     row: Row
     description: tuple[str, ...]
     detail: tuple[str, ...]
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasuredTotal:
+    """A total in text lines; its detail stands behind the label, which ends at `end`, or below it."""
+
+    total: Total
+    size: float
+    label: tuple[str, ...]
+    detail: tuple[str, ...]
+    is_beside: bool
+    end: float
     height: float
 
 
@@ -154,9 +167,12 @@ class _Printer:
             paper.pen(9, color=MUTED)
             paper.put(label, x=x, y=y, width=label_width)
             paper.pen(9)
-            # An id is kept whole, in smaller letters where it must be; words go on the next line.
+            # An id is kept whole, on a line of its own where it must be; words go on the next line.
             if " " not in value.strip():
-                paper.put_fitted(value, x=x + label_width, y=y, width=width - label_width, align="R")
+                room = width - paper.get_string_width(paper.clean(label)) - 3
+                if paper.get_string_width(paper.clean(value)) > room:
+                    y += paper.line_height()
+                paper.put_fitted(value, x=x, y=y, width=width, align="R")
                 y += paper.line_height()
             else:
                 lines = paper.wrap(value, width - label_width)
@@ -190,14 +206,20 @@ class _Printer:
         paper.pen(16, bold=True, color=color)
         paper.put_fitted(due.headline, x=LEFT + 7, y=y + 6.6, width=90)
         paper.pen(9.5)
-        paper.put_fitted(due.aside, x=LEFT + 98, y=y + 6.1, width=WIDTH - 105, align="R")
+        lines = paper.wrap(due.aside, WIDTH - 105)
+        first = y + (height - len(lines) * paper.line_height()) / 2
+        paper.put_lines(lines, x=LEFT + 98, y=first, width=WIDTH - 105, align="R")
         return y + height
 
     # ---- table ------------------------------------------------------------------------------------------------------
     def _table(self, y: float) -> float:
         y = self._table_head(y)
-        for row in self._measure():
-            if y + row.height > _BOTTOM:
+        rows = self._measure()
+        totals = 4 + sum(total.height for total in self._measure_totals())
+        for number, row in enumerate(rows, start=1):
+            # Totals never stand on a page alone: where they need a new one, the last line goes along.
+            along = totals if number == len(rows) > 1 and row.height + totals < _BOTTOM - _TOP - 30 else 0.0
+            if y + row.height + along > _BOTTOM:
                 y = self._table_head(self._continue_page())
             self._row(row, y)
             y += row.height
@@ -247,40 +269,56 @@ class _Printer:
 
     # ---- totals -----------------------------------------------------------------------------------------------------
     def _totals(self, y: float) -> float:
-        totals = self.sheet.totals
-        if y + self._totals_height(totals) > _BOTTOM:
+        measured = self._measure_totals()
+        if y + sum(total.height for total in measured) > _BOTTOM:
             y = self._continue_page()
-        paper = self.paper
-        for index, total in enumerate(totals):
-            last = index == len(totals) - 1
-            if total.strong:
-                y += 1.2
-                paper.rule(y, x=_TOTALS_LEFT, color=INK if last else RULE, weight=0.35 if last else 0.2)
-                y += 1.8
-            paper.pen(11 if last else 9.5, bold=total.strong)
-            label_end = _TOTALS_LEFT + paper.get_string_width(paper.clean(total.label))
-            paper.put_fitted(total.label, x=_TOTALS_LEFT, y=y, width=46)
-            paper.put_fitted(total.value, x=_TOTALS_LEFT + 40, y=y, width=RIGHT - _TOTALS_LEFT - 40, align="R")
-            height = paper.line_height()
-            if total.detail:
-                paper.pen(8, color=MUTED)
-                room = RIGHT - 30 - label_end - 2
-                if paper.get_string_width(paper.clean(total.detail)) <= room:
-                    paper.put(total.detail, x=label_end + 2, y=y + 0.55, width=room)
-                else:
-                    lines = paper.wrap(total.detail, RIGHT - _TOTALS_LEFT)
-                    height = paper.put_lines(lines, x=_TOTALS_LEFT, y=y + height, width=60) - y
-            y += height + 0.9
+        for total in measured:
+            self._total(total, y)
+            y += total.height
         return y
 
-    def _totals_height(self, totals: Sequence[Total]) -> float:
-        """A height that is surely enough."""
-        return sum(6.0 + (3.0 if total.strong else 0) + (8.0 if total.detail else 0) for total in totals)
+    def _measure_totals(self) -> list[_MeasuredTotal]:
+        """Break the labels into lines: a long name of a tax stays as large as the others."""
+        paper, measured = self.paper, []
+        for index, total in enumerate(self.sheet.totals):
+            is_last = index == len(self.sheet.totals) - 1
+            size = 11 if is_last else 9.5
+            paper.pen(size, bold=total.strong)
+            value_width = min(paper.get_string_width(paper.clean(total.value)), 42.0)
+            label = tuple(paper.wrap(total.label, RIGHT - _TOTALS_LEFT - value_width - 4))
+            height = len(label) * paper.line_height() + 0.9 + (3.0 if total.strong else 0)
+            end = paper.get_string_width(label[-1]) if label else 0.0
+            paper.pen(8)
+            is_beside = end + 2 + paper.get_string_width(paper.clean(total.detail)) + value_width + 4 <= _TOTALS_WIDTH
+            detail = (total.detail,) if is_beside else tuple(paper.wrap(total.detail, _TOTALS_WIDTH))
+            if not is_beside:
+                height += len(detail) * paper.line_height()
+            measured.append(_MeasuredTotal(total, size, label, detail if total.detail else (), is_beside, end, height))
+        return measured
+
+    def _total(self, measured: _MeasuredTotal, y: float) -> None:
+        paper, total = self.paper, measured.total
+        if total.strong:
+            is_last = total is self.sheet.totals[-1]
+            y += 1.2
+            paper.rule(y, x=_TOTALS_LEFT, color=INK if is_last else RULE, weight=0.35 if is_last else 0.2)
+            y += 1.8
+        paper.pen(measured.size, bold=total.strong)
+        below = paper.put_lines(measured.label, x=_TOTALS_LEFT, y=y, width=_TOTALS_WIDTH)
+        last_line = below - paper.line_height()
+        paper.put_fitted(total.value, x=RIGHT - 42, y=y, width=42, align="R")
+        paper.pen(8, color=MUTED)
+        if measured.is_beside:
+            paper.put_lines(measured.detail, x=_TOTALS_LEFT + measured.end + 2, y=last_line + 0.55, width=_TOTALS_WIDTH)
+        else:
+            paper.put_lines(measured.detail, x=_TOTALS_LEFT, y=below, width=_TOTALS_WIDTH)
 
     def _block(self, block: Block, y: float) -> float:
-        """Write a block below the totals; it begins on a new page where its label would stand alone."""
+        """Write a block below the totals; it begins on a new page where label or values would be torn."""
         paper = self.paper
-        if y + 14 > _BOTTOM:
+        paper.pen(8.5)
+        pairs = 8.0 + len(block.pairs) * paper.line_height()  # a bank account is not torn apart
+        if y + max(14.0, pairs) > _BOTTOM:
             y = self._continue_page()
         y = self._label(block.label, x=LEFT, y=y)
         paper.pen(8.5)

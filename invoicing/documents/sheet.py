@@ -198,7 +198,7 @@ class _Composer:
             details=tuple(text for text in (first, *parts, less) if text),
             quantity="" if line.quantity is None else formats.quantity(line.quantity),
             unit=line.unit if line.quantity is not None else "",
-            price="" if line.unit_amount is None else formats.unit_price(line.unit_amount),
+            price="" if line.unit_amount is None else formats.line_price(line.unit_amount),
             amount=formats.plain_money(line.amount),
         )
 

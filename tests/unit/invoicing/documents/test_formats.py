@@ -32,6 +32,8 @@ class TestMoney:
     def test_names_the_currency_once(self) -> None:
         assert USD.money_with_code(1) == "$0.01 USD"
         assert Formats("en", "chf", "UTC").money_with_code(1) == "0.01\u00a0CHF"
+        assert Formats("de", "eur", "UTC").money_with_code(1) == "0,01\u00a0€"
+        assert Formats("de", "jpy", "UTC").money_with_code(1) == "1\u00a0¥ JPY"
 
 
 class TestUnitPrice:
@@ -54,6 +56,26 @@ class TestUnitPrice:
     def test_has_the_digits_of_the_currency(self) -> None:
         assert Formats("en", "jpy", "UTC").unit_price(Decimal("1.5")) == "1.5"
         assert Formats("en", "kwd", "UTC").unit_price(Decimal(1500)) == "1.500"
+
+
+class TestLinePrice:
+    @pytest.mark.parametrize(
+        ("minor", "expected"),
+        [
+            # Agreed: as many digits as it has.
+            ("12.3456", "0.123456"),
+            ("123456789", "1,234,567.89"),
+            ("0.00005", "0.50 / 1M"),
+            ("0.000000000001", "0.00001 / 1B"),
+            ("0", "0.00"),
+            # An average that does not end: six digits.
+            ("2211.290322580645", "≈ 22.1129"),
+            ("-33.333333333333", "≈ −0.333333"),
+            ("0.033333333333", "≈ 333,333.00 / 1B"),
+        ],
+    )
+    def test_is_exact_where_somebody_agreed_on_it(self, minor: str, expected: str) -> None:
+        assert USD.line_price(Decimal(minor)) == expected
 
 
 class TestQuantity:

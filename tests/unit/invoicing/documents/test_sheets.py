@@ -154,6 +154,44 @@ class TestManyLines:
         assert all(0 < text.x < 595 and 15 < text.y < 842 for page in pdf.placed for text in page)
 
 
+class TestTotals:
+    TAX = "Steuerschuldnerschaft des Leistungsempfängers (Österreich, Burgenland)"
+
+    @pytest.mark.parametrize("locale", ["en", "de"])
+    @pytest.mark.parametrize("count", [8, 12, 26, 31])
+    def test_never_stand_on_a_page_without_a_line(self, count: int, locale: str) -> None:
+        pdf = read_pdf(render_invoice_pdf(replace(GERMAN, lines=lines(count), locale=locale)))
+        label = {"en": "Subtotal", "de": "Zwischensumme"}[locale]
+        (page,) = [page for page in pdf.pages if label in page]
+        assert any(text.startswith("Node pool ") for text in page)
+
+    def test_a_long_name_of_a_tax_is_as_large_as_the_others(self) -> None:
+        view = replace(GERMAN, tax_lines=(TaxLineView(self.TAX, Decimal(0), 122456, 0),))
+        placed = [text for page in read_pdf(render_invoice_pdf(view)).placed for text in page]
+        start = next(index for index, text in enumerate(placed) if text.text.startswith("Steuerschuldnerschaft"))
+        label = [text for text in placed[start : start + 3] if text.x == placed[start].x]
+        assert len(label) > 1
+        assert {text.size for text in label} == {9.5}
+        amount = next(text for text in placed if text.text.replace("\u00a0", " ") == "0,00 €")
+        assert amount.y == placed[start].y
+
+    @pytest.mark.parametrize("count", [7, 25])
+    def test_a_bank_account_is_on_one_page(self, count: int) -> None:
+        pdf = read_pdf(render_invoice_pdf(replace(GERMAN, lines=lines(count))))
+        (page,) = [page for page in pdf.pages if "Kontoinhaber" in page]
+        assert {"IBAN", "BIC", "Verwendungszweck", "DE89 3704 0044 0532 0130 00"} <= set(page)
+
+
+class TestLetters:
+    def test_an_id_and_a_sentence_are_not_made_small(self) -> None:
+        view = replace(GERMAN, reference="acc_01m7y4fmafffgscwmmfa1a7ygm", status="void")
+        placed = [text for page in read_pdf(render_invoice_pdf(view)).placed for text in page]
+        sizes = {text.text: text.size for text in placed}
+        assert sizes["acc_01m7y4fmafffgscwmmfa1a7ygm"] == 9
+        (told,) = [text.size for text in placed if text.text.startswith("Dieses Dokument wurde storniert")]
+        assert told == 9.5
+
+
 class TestFile:
     @pytest.mark.parametrize("logo", [SVG, draw_png()], ids=["svg", "png"])
     @pytest.mark.parametrize("view", [GERMAN, NOTE, ISSUED], ids=["german", "note", "english"])
