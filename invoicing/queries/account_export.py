@@ -26,8 +26,9 @@ from billing_site.kernel.csv_text import keep_as_text, write_lines
 from billing_site.kernel.errors import PeriodNotValid
 from billing_site.kernel.periods import Period, local_date, local_midnight
 from catalog.models import PriceModel
-from invoicing.models import Invoice, InvoiceCredit, InvoiceLine
-from invoicing.queries.invoices import filter_by_dates
+from invoicing.models import CreditNote, Invoice, InvoiceCredit, InvoiceLine
+from invoicing.queries.exported_notes import describe_note, get_amounts, merge_notes, with_lines
+from invoicing.queries.invoices import Document, filter_by_dates
 from metering.queries.exploring import View, stream_usage
 from metering.queries.meters import list_meters
 from metering.stores import list_events
@@ -122,47 +123,72 @@ def list_subscriptions(account: Account) -> Table:
     )
 
 
-def list_invoices(invoices: QuerySet[Invoice], days: ExportDays) -> Table:
-    """Return the invoices among `invoices` that were issued in `days`, newest first."""
-    rows = filter_by_dates(invoices.prefetch_related(None), days.first, days.last).defer("trace").order_by("-id")
+def list_invoices(invoices: QuerySet[Invoice], notes: QuerySet[CreditNote], days: ExportDays) -> Table:
+    """
+    Return the invoices and credit notes among these that were issued in `days`, newest first.
+
+    The amounts of a note are below zero; `corrects` is the number of its invoice.
+    """
+    columns = ("number", "id", "status", "issue_date", "due_date", "currency", *_AMOUNTS)
+    rows = _select(invoices, days).iterator(chunk_size=_CHUNK)
     return Table(
-        ("number", "id", "status", "issue_date", "due_date", "currency", *_AMOUNTS, "amount_remaining", "paid_at"),
-        (
-            [
-                row.number_text,
-                row.public_id,
-                row.status,
-                str(row.issue_date or ""),
-                str(row.due_date or ""),
-                row.currency,
-                *(str(getattr(row, name)) for name in _AMOUNTS),
-                str(row.amount_remaining),
-                _write(row.paid_at),
-            ]
-            for row in rows.iterator(chunk_size=_CHUNK)
-        ),
+        (*columns, "amount_remaining", "paid_at", "type", "corrects"),
+        (_write_document(row) for row in merge_notes(rows, _select(notes, days))),
     )
 
 
-def describe_invoices(invoices: QuerySet[Invoice], days: ExportDays) -> Iterator[dict[str, Any]]:
-    """Yield the same invoices with their lines, amounts as whole minor units; one more query for every 500."""
-    rows = filter_by_dates(invoices.prefetch_related(None), days.first, days.last).defer("trace").order_by("-id")
+def _select(documents: QuerySet[Document], days: ExportDays) -> QuerySet[Document]:
+    return filter_by_dates(documents.prefetch_related(None), days.first, days.last).defer("trace").order_by("-id")
+
+
+def _write_document(row: Invoice | CreditNote) -> list[str]:
+    if isinstance(row, CreditNote):
+        amounts, due, remaining, paid, more = get_amounts(row), "", 0, "", ("credit_note", row.invoice.number_text)
+    else:
+        amounts = {name: getattr(row, name) for name in _AMOUNTS}
+        due, remaining, paid = str(row.due_date or ""), row.amount_remaining, _write(row.paid_at)
+        more = ("invoice", "")
+    return [
+        row.number_text,
+        row.public_id,
+        row.status,
+        str(row.issue_date or ""),
+        due,
+        row.currency,
+        *(str(amounts[name]) for name in _AMOUNTS),
+        str(remaining),
+        paid,
+        *more,
+    ]
+
+
+def describe_invoices(
+    invoices: QuerySet[Invoice], notes: QuerySet[CreditNote], days: ExportDays
+) -> Iterator[dict[str, Any]]:
+    """Yield the same documents with their lines, amounts as whole minor units; two more queries for every 500."""
     lines = InvoiceLine.objects.select_related("meter", "plan_version__plan").defer("trace").order_by("position")
-    for row in rows.prefetch_related(Prefetch("lines", queryset=lines)).iterator(chunk_size=500):
-        yield {
-            "id": row.public_id,
-            "number_str": row.number_text,
-            "status": row.status,
-            "issue_date": row.issue_date,
-            "due_date": row.due_date,
-            "period_start": _write(row.period_start),
-            "period_end": _write(row.period_end),
-            "currency": row.currency,
-            **{name: getattr(row, name) for name in _AMOUNTS},
-            "amount_remaining": row.amount_remaining,
-            "paid_at": _write(row.paid_at) or None,
-            "line_items": [_describe_line(line) for line in row.lines.all()],
-        }
+    rows = _select(invoices, days).prefetch_related(Prefetch("lines", queryset=lines)).iterator(chunk_size=500)
+    for row in merge_notes(rows, with_lines(_select(notes, days))):
+        yield describe_note(row) if isinstance(row, CreditNote) else _describe_invoice(row)
+
+
+def _describe_invoice(row: Invoice) -> dict[str, Any]:
+    return {
+        "id": row.public_id,
+        "type": "invoice",
+        "corrects": None,
+        "number_str": row.number_text,
+        "status": row.status,
+        "issue_date": row.issue_date,
+        "due_date": row.due_date,
+        "period_start": _write(row.period_start),
+        "period_end": _write(row.period_end),
+        "currency": row.currency,
+        **{name: getattr(row, name) for name in _AMOUNTS},
+        "amount_remaining": row.amount_remaining,
+        "paid_at": _write(row.paid_at) or None,
+        "line_items": [_describe_line(line) for line in row.lines.all()],
+    }
 
 
 def _describe_line(line: InvoiceLine) -> dict[str, Any]:
@@ -269,7 +295,9 @@ def list_parts(account: Account, days: ExportDays, *, now: datetime, detailed: b
     return {
         "customer": list_customer(account),
         "subscriptions": list_subscriptions(account),
-        "invoices": list_invoices(Invoice.objects.filter(account=account), days),
+        "invoices": list_invoices(
+            Invoice.objects.filter(account=account), CreditNote.objects.filter(account=account), days
+        ),
         "payments": list_payments(account, days),
         "usage": usage(account, days, now=now),
     }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import TypeVar
 
 from django.db.models import Prefetch, Q, QuerySet
 
 from accounts.queries.access import visible_accounts
 from billing_site.kernel.actors import Principal
 from billing_site.kernel.errors import NotFound
-from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus
+from invoicing.models import CreditNote, Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus
 
+Document = TypeVar("Document", Invoice, CreditNote)
 # Older words that filters still understand.
 STATUS_SYNONYMS = {"pending": "open"}
 
@@ -40,7 +42,7 @@ def filter_by_status(invoices: QuerySet[Invoice], status: str, *, at: datetime) 
     return invoices.filter(status=STATUS_SYNONYMS.get(status, status))
 
 
-def filter_by_dates(invoices: QuerySet[Invoice], start: date | None, end: date | None) -> QuerySet[Invoice]:
+def filter_by_dates(invoices: QuerySet[Document], start: date | None, end: date | None) -> QuerySet[Document]:
     """Narrow to issue dates from `start` to `end`, both days included; drafts have none and are left out."""
     if start is not None:
         invoices = invoices.filter(issue_date__gte=start)

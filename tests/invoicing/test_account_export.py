@@ -17,7 +17,11 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Account
 from billing_site.kernel import clock
 from billing_site.kernel.errors import PeriodNotValid
+from invoicing.calculation.credit_facts import Wish
+from invoicing.models import Invoice
 from invoicing.queries.account_export import choose_days, list_usage, list_usage_events, name_export
+from invoicing.services.credit_notes import issue_credit_note, void_credit_note
+from invoicing.services.credit_requests import CreditRequest
 from tests.support import world
 from tests.support.api import BillingClient, make_client
 from tests.support.problems import problem
@@ -76,6 +80,21 @@ class TestJson:
             {"date": "2023-11-10", "service_name": "input_tokens", "usage": "250", "events": "1"},
         ]
 
+    def test_has_credit_notes_among_the_invoices(self, client: BillingClient) -> None:
+        invoice = Invoice.objects.get(number_text="INV-0001")
+        request = CreditRequest(Wish(amount=250))
+        issue_credit_note(invoice_id=invoice.pk, request=request, at=NOW, actor=world.TESTER)
+        found = json.loads(read(client.get(PATH, {"type": "invoices"})))["invoices"]
+        assert [(row["number_str"], row["type"], row["total"]) for row in found] == [
+            ("CN-0001", "credit_note", -250),
+            ("INV-0002", "invoice", 1000),
+            ("INV-0001", "invoice", 1000),
+        ]
+        # 7.50 + 10.00 are still to be paid, which invoices say; the note counts for the totals alone.
+        assert [row["amount_remaining"] for row in found] == [0, 1000, 750]
+        assert found[0]["corrects"] == "INV-0001"
+        assert [(line["plan_id"], line["amount"]) for line in found[0]["line_items"]] == [("pro", -250)]
+
     def test_of_one_part_has_only_that(self, client: BillingClient) -> None:
 
         assert list(json.loads(read(client.get(PATH, {"type": "subscriptions"})))) == ["subscriptions"]
@@ -110,6 +129,29 @@ class TestCsv:
         assert (customer["external_id"], customer["name"]) == ("acme", "'=cmd()")
         assert len(parse(archive.read("invoices.csv"))) == 3
 
+    def test_of_invoices_has_credit_notes_in_their_period(self, client: BillingClient) -> None:
+        invoice = Invoice.objects.get(number_text="INV-0001")
+        by: dict[str, Any] = {"at": NOW, "actor": world.TESTER}
+        notes = [
+            issue_credit_note(invoice_id=invoice.pk, request=CreditRequest(Wish(amount=amount)), **by)
+            for amount in (250, 100)
+        ]
+        void_credit_note(credit_note_id=notes[1].pk, **by)
+
+        def list_rows(**query: str) -> list[dict[str, str]]:
+            head, *rows = parse(read(client.get(PATH, {"type": "invoices", "format": "csv", **query})))
+            return [dict(zip(head, row, strict=True)) for row in rows]
+
+        columns = ("number", "type", "corrects", "status", "subtotal", "total", "amount_remaining")
+        assert [tuple(row[name] for name in columns) for row in list_rows(start="2023-12-01")] == [
+            ("CN-0002", "credit_note", "INV-0001", "void", "-100", "-100", "0"),
+            ("CN-0001", "credit_note", "INV-0001", "issued", "-250", "-250", "0"),
+            ("INV-0002", "invoice", "", "open", "1000", "1000", "1000"),
+        ]
+        assert [row["number"] for row in list_rows(end="2023-11-30")] == ["INV-0001"]
+        standing = [row for row in list_rows() if row["status"] != "void"]
+        assert sum(int(row["total"]) for row in standing) == 1000 + 1000 - 250
+
     def test_narrows_to_days_or_a_year(self, client: BillingClient) -> None:
         def count(kind: str, **query: str) -> int:
             return len(parse(read(client.get(PATH, {"type": kind, "format": "csv", **query})))) - 1
@@ -125,6 +167,9 @@ class TestCsv:
         for months in (0, 3):
             for month in range(months):
                 world.run_cycle(as_of=datetime(2024, month + 1, 2, tzinfo=UTC))
+            for invoice in Invoice.objects.all():
+                request = CreditRequest(Wish(amount=1))
+                issue_credit_note(invoice_id=invoice.pk, request=request, at=NOW, actor=world.TESTER)
             with CaptureQueriesContext(connection) as queries:
                 read(client.get(PATH, {"type": "invoices"}))
             counts.append(len(queries))

@@ -20,7 +20,7 @@ from billing_site.kernel.errors import ValidationFailed
 from invoicing.calculation.credit_facts import Wish
 from invoicing.models import Seller
 from invoicing.queries.journal import JournalTotals, stream_journal
-from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.credit_notes import issue_credit_note, void_credit_note
 from invoicing.services.credit_requests import CreditRequest
 from invoicing.services.invoices import void_invoice
 from invoicing.services.revenue import release_revenue
@@ -95,6 +95,14 @@ def test_names_credit_notes_by_their_own_number() -> None:
     rows = [row for row in stream_journal(org_id="default", month=MONTH) if row.document == note.number_text]
     # The fee has 9.32 left to earn: all 4.00 come out of what is deferred.
     assert sorted((row.ledger_account, row.amount) for row in rows) == [("deferred_revenue", 400), ("receivable", -400)]
+    void_credit_note(credit_note_id=note.pk, at=NOVEMBER + timedelta(days=35), actor=TESTER)
+    # It stays in the books of November; December takes it back.
+    december = stream_journal(org_id="default", month=date(2023, 12, 1))
+    reversed_rows = [(row.ledger_account, row.amount) for row in december if row.document == note.number_text]
+    assert ("receivable", 400) in reversed_rows
+    assert sum(amount for _, amount in reversed_rows) == 0
+    again = [row for row in stream_journal(org_id="default", month=MONTH) if row.document == note.number_text]
+    assert again == rows
 
 
 def test_refuses_what_does_not_balance(tmp_path: Path) -> None:

@@ -18,17 +18,21 @@ from django.urls import reverse
 from openpyxl import load_workbook  # type: ignore[import-untyped]
 
 from accounts.models import Subscription
+from accounts.services.accounts import update_account
 from accounts.services.discounts import give_discount
 from billing_site.kernel import clock
 from billing_site.kernel.errors import PeriodNotValid
 from catalog.services.publishing import publish_document
 from catalog.services.tax_rates import create_tax_rate
-from invoicing.models import Invoice
+from invoicing.calculation.credit_facts import WantedLine, Wish
+from invoicing.models import CreditNote, Invoice
 from invoicing.queries.reports.asking import Asked, choose_months
 from invoicing.queries.reports.catalogue import REPORTS
 from invoicing.queries.reports.recurring import list_recurring_months
 from invoicing.services.cancellations import cancel_subscription
 from invoicing.services.changes import ChangeRequest, change_subscription
+from invoicing.services.credit_notes import issue_credit_note, void_credit_note
+from invoicing.services.credit_requests import CreditRequest
 from invoicing.services.invoices import void_invoice
 from invoicing.services.revenue import release_revenue
 from tests.support import world
@@ -144,6 +148,15 @@ def run(name: str, **values: Any) -> list[dict[str, Any]]:
     return [dict(row) for row in REPORTS[name].make(ask(**values)).rows]
 
 
+def pick(name: str, *columns: str) -> list[tuple[Any, ...]]:
+    return [tuple(row[column] for column in columns) for row in run(name)]
+
+
+def credit(invoice: Invoice, *lines: WantedLine, at: datetime, amount: int = 0, everything: bool = False) -> CreditNote:
+    request = CreditRequest(Wish(lines, amount, everything))
+    return issue_credit_note(invoice_id=invoice.pk, request=request, at=at, actor=TESTER)
+
+
 class TestStanding:
     def test_aging_is_by_days_past_due(self) -> None:
         # Due on 8 November: 73 days late on 20 January. Due on 27 January: not yet.
@@ -234,6 +247,65 @@ class TestRevenue:
         rows = [(row["month"], row["name"], row["percent"], row["base"], row["tax"]) for row in run("tax-by-rate")]
         assert rows == [("2023-11", "VAT", "19", 2000, 380)]
 
+    def test_is_less_what_credit_notes_take_back_in_their_month(self) -> None:
+        rate = Decimal("0.19")
+        create_tax_rate(rate=rate, country="DE", name="VAT", org_id="default", at=world.OCTOBER, actor=TESTER)
+        account = world.open_account(country="DE")
+        world.subscribe(account, "pro")
+        world.use(account, "input_tokens", [20_000_000], at=NOVEMBER + timedelta(days=3))
+        bill(world.DECEMBER)
+        # The December invoice: a fee of 10.00 and usage of 10.00, with 19 % 23.80.
+        invoice = Invoice.objects.latest("id")
+        fee, tokens = invoice.lines.order_by("position")
+        update_account(account_id=account.pk, changes={"country": "FR"}, at=JANUARY, actor=TESTER)
+        credit(invoice, WantedLine(fee.public_id, 150), at=world.DECEMBER + timedelta(days=9))
+        credit(invoice, WantedLine(tokens.public_id, 400), WantedLine(fee.public_id, 50), at=JANUARY)
+        mistake = credit(invoice, WantedLine(fee.public_id, 10), at=JANUARY)
+        void_credit_note(credit_note_id=mistake.pk, at=NOW, actor=TESTER)
+        columns = ("month", "invoices", "amount", "credited", "revenue")
+        assert pick("revenue-by-plan", "plan", *columns) == [
+            ("pro", "2023-11", 1, 1000, 0, 1000),
+            ("pro", "2023-12", 1, 2000, 150, 1850),  # 10.00 + 10.00 - 1.50
+            ("pro", "2024-01", 0, 0, 450, -450),
+        ]
+        assert pick("revenue-by-meter", "meter", *columns) == [
+            ("-", "2023-11", 1, 1000, 0, 1000),
+            ("input_tokens", "2023-12", 1, 1000, 0, 1000),
+            ("-", "2023-12", 1, 1000, 150, 850),
+            ("-", "2024-01", 0, 0, 50, -50),
+            ("input_tokens", "2024-01", 0, 0, 400, -400),
+        ]
+        # 19 % of 1.50 is 0.285, of 4.50 0.855: 0.29 and 0.86.
+        amounts = ("invoices", "credit_notes", "net", "tax", "total")
+        assert pick("revenue-by-country", "month", "country", *amounts) == [
+            ("2023-11", "DE", 1, 0, 1000, 190, 1190),
+            ("2023-12", "DE", 1, 1, 1850, 351, 2201),
+            ("2024-01", "DE", 0, 1, -450, -86, -536),
+        ]
+        amounts = ("percent", "invoices", "credit_notes", "base", "tax")
+        assert pick("tax-by-rate", "month", "name", *amounts) == [
+            ("2023-11", "VAT", "19", 1, 0, 1000, 190),
+            ("2023-12", "VAT", "19", 1, 1, 1850, 351),
+            ("2024-01", "VAT", "19", 0, 1, -450, -86),
+        ]
+        assert run("revenue-by-plan", org_id="other") == run("tax-by-rate", currency="eur") == []
+
+    def test_what_remains_is_less_and_recurring_revenue_is_not(self) -> None:
+        world.subscribe(world.open_account(), "pro", at=JANUARY)
+        before = run("mrr"), run("clv")
+        credit(Invoice.objects.get(), amount=400, at=JANUARY + timedelta(days=1))
+        assert (run("mrr"), run("clv")) == before
+        assert [row["amount"] for row in run("aging")] == [0, 600, 0, 0, 0]
+        assert [(row["receivables"], row["recurring_revenue"]) for row in run("dashboard")] == [(600, 1000)]
+        credit(Invoice.objects.get(), everything=True, at=JANUARY + timedelta(days=2))
+        assert run("aging") == []
+
+    def test_what_is_deferred_is_less(self) -> None:
+        world.subscribe(world.open_account(), "pro", at=JANUARY)
+        assert sum(row["amount"] for row in run("deferred-revenue")) == 1000
+        credit(Invoice.objects.get(), amount=400, at=JANUARY)
+        assert sum(row["amount"] for row in run("deferred-revenue")) == 600
+
     def test_what_is_deferred_by_the_month_that_earns_it(self) -> None:
         world.subscribe(world.open_account(), "yearly", interval="year", at=world.DECEMBER + timedelta(days=14))
         release_revenue(at=datetime(2023, 12, 17, 1, tzinfo=UTC))
@@ -253,6 +325,7 @@ def test_takes_no_more_queries_for_more_rows(name: str) -> None:
             account = world.open_account(f"a{number}-{each}", country="DE")
             world.subscribe(account, "pro", at=JANUARY)
             world.use(account, "input_tokens", [5], at=JANUARY, key=f"{number}-{each}")
+            credit(Invoice.objects.latest("id"), amount=10, at=JANUARY)
         with CaptureQueriesContext(connection) as queries:
             REPORTS[name].make(ask())
         counts.append(len(queries))

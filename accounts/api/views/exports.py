@@ -28,6 +28,7 @@ from billing_site.kernel.actors import Principal
 from billing_site.kernel.errors import AccountForbidden, DomainError, NotFound, PeriodNotValid
 from invoicing.queries import account_export
 from invoicing.queries.account_export import ExportDays, Table, choose_days
+from invoicing.queries.credit_notes import visible_credit_notes
 from invoicing.queries.invoices import visible_invoices
 
 _CHUNK = 500
@@ -96,6 +97,7 @@ class _Source:
     def __init__(self, principal: Principal, account: Account, days: ExportDays, *, detailed: bool) -> None:
         self.account, self.days, self.detailed = account, days, detailed
         self.invoices = visible_invoices(principal).filter(account=account)
+        self.notes = visible_credit_notes(principal).filter(account=account)
         self.now = clock.now(account)
 
     def get_table(self, kind: str) -> Table:
@@ -106,7 +108,7 @@ class _Source:
             case "subscriptions":
                 return account_export.list_subscriptions(self.account)
             case "invoices":
-                return account_export.list_invoices(self.invoices, self.days)
+                return account_export.list_invoices(self.invoices, self.notes, self.days)
             case "payments":
                 return account_export.list_payments(self.account, self.days)
             case _ if self.detailed:
@@ -133,7 +135,7 @@ class _Source:
 
     def _list_objects(self, kind: str) -> Iterator[Any]:
         if kind == "invoices":
-            yield from account_export.describe_invoices(self.invoices, self.days)
+            yield from account_export.describe_invoices(self.invoices, self.notes, self.days)
         elif kind == "subscriptions":
             mine = find_subscriptions(Account.objects.filter(pk=self.account.pk)).order_by("-id")
             for subscription in mine.iterator(chunk_size=_CHUNK):

@@ -43,7 +43,8 @@ REPORTS: Final = {
         Report(
             "mrr",
             "Recurring revenue",
-            "Fees of a month as billed, net of discounts; a year counts a twelfth. Movements are by account.",
+            "Fees of a month as billed, net of discounts; a year counts a twelfth. Movements are by account. Credit "
+            "notes give money back and change no price: they are not subtracted here.",
             report_recurring_revenue,
             charted="recurring_revenue",
         ),
@@ -73,28 +74,28 @@ REPORTS: Final = {
         Report(
             "revenue-by-plan",
             "Revenue by plan",
-            "Net amounts of issued lines, by month of issue.",
+            "Net amounts of issued lines less credit notes, each by its month of issue.",
             report_revenue_by_plan,
             charted="revenue",
         ),
         Report(
             "revenue-by-meter",
             "Revenue by meter",
-            "Net amounts of issued lines, by month of issue.",
+            "Net amounts of issued lines less credit notes, each by its month of issue.",
             report_revenue_by_meter,
             charted="revenue",
         ),
         Report(
             "revenue-by-country",
             "Revenue by country",
-            "Issued invoices by the country of the account, with tax.",
+            "Issued invoices less credit notes by the country on the invoice, with tax.",
             report_revenue_by_country,
             charted="net",
         ),
         Report(
             "tax-by-rate",
             "Tax by rate",
-            "Tax of issued invoices by rate and place, with the net amount it is of.",
+            "Tax of issued invoices less credit notes by rate and place, with the net amount it is of.",
             report_tax_by_rate,
             charted="tax",
         ),
