@@ -7,6 +7,7 @@ PostgreSQL is real; see `tests.support.databases` for how its databases are made
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -34,6 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("countinghouse")
     # Django's flush truncates, which append-only tables refuse.
     TransactionTestCase._fixture_teardown = teardown_transactional_test  # type: ignore[attr-defined]
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays to the end: looking for garbage in it takes a fifth of the time of the suite."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
