@@ -29,8 +29,9 @@ from billing_site.backoffice.display import (
 )
 from billing_site.backoffice.previews import Change, Coming, Paper, PaperLine, Prospect
 from invoicing.calculation.draft import Draft
-from invoicing.models import Invoice, InvoiceLine, PendingCharge
+from invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, PendingCharge
 from invoicing.queries.agenda import AgendaEntry, list_agenda
+from invoicing.queries.credit_notes import read_unused
 from invoicing.queries.pending_charges import draft_charges, read_charge, select_waiting
 from invoicing.queries.sellers import get_sellers
 
@@ -52,6 +53,7 @@ class _Before:
     terms: Mapping[str, str]
     pots: Mapping[str, str]
     newest_invoice: UUID | None
+    newest_note: UUID | None
     newest_charge: UUID | None
 
 
@@ -119,7 +121,7 @@ def carry_out(
     account: Account,
     subscription: Subscription | None,
     at: datetime,
-    message: Callable[[Subscription, Sequence[Invoice]], str],
+    message: Callable[[Subscription, Sequence[Invoice | CreditNote]], str],
     url: Callable[[Subscription], str] = lambda _: "",
 ) -> Prospect:
     """
@@ -133,13 +135,22 @@ def carry_out(
     invoices = list(
         _newer(Invoice.objects.filter(account=account), before.newest_invoice).prefetch_related("lines", "credits")
     )
+    notes = list(
+        _newer(CreditNote.objects.filter(account=account), before.newest_note)
+        .select_related("invoice")
+        .prefetch_related("lines__invoice_line")
+    )
     waiting = list(
         _newer(select_waiting().filter(subscription=changed), before.newest_charge).filter(invoice__isnull=True)
     )
     return Prospect(
-        message=message(changed, invoices),
+        message=message(changed, [*notes, *invoices]),
         changes=_compare(before, _look(account, changed)),
-        papers=[*(show_invoice(each, account.timezone) for each in invoices), *show_waiting(changed, waiting)],
+        papers=[
+            *(show_credit_note(each, account.timezone) for each in notes),
+            *(show_invoice(each, account.timezone) for each in invoices),
+            *show_waiting(changed, waiting),
+        ],
         coming=_foresee(account, changed, at),
         url=url(changed),
     )
@@ -157,13 +168,13 @@ def carry_out_on(subscription: Subscription, call: Call, done: str, act: Callabl
         account=subscription.account,
         subscription=subscription,
         at=call.at,
-        message=lambda _, invoices: say_done(done, invoices),
+        message=lambda _, documents: say_done(done, documents),
     )
 
 
-def say_done(done: str, invoices: Sequence[Invoice]) -> str:
-    """Return what was done, with what was invoiced."""
-    issued = [f"{each} over {format_money(each.total, each.currency)}" for each in invoices]
+def say_done(done: str, documents: Sequence[Invoice | CreditNote]) -> str:
+    """Return what was done, with what was invoiced and credited."""
+    issued = [f"{each} over {format_money(each.total, each.currency)}" for each in documents]
     return f"{done} Issued: {', '.join(issued)}." if issued else f"{done} Nothing was invoiced."
 
 
@@ -190,6 +201,7 @@ def _look(account: Account, subscription: Subscription | None) -> _Before:
             for pot in pots
         },
         newest_invoice=Invoice.objects.filter(account=account).order_by("-id").values_list("id", flat=True).first(),
+        newest_note=CreditNote.objects.filter(account=account).order_by("-id").values_list("id", flat=True).first(),
         newest_charge=charges.order_by("-id").values_list("id", flat=True).first(),
     )
 
@@ -241,6 +253,37 @@ def show_invoice(invoice: Invoice, zone: str) -> Paper:
         "Invoice",
         [_show_line(line, zone) for line in invoice.lines.all()],
         [(name, format_money(amount, currency)) for name, amount in sums],
+    )
+
+
+def show_credit_note(note: CreditNote, zone: str) -> Paper:
+    """Return a credit note with its lines and sums as text; its lines are loaded."""
+    sums = [("Subtotal", note.subtotal), ("Tax", note.tax)] if note.tax else []
+    sums += [("Total", note.total)]
+    sums += [
+        (name, amount)
+        for name, amount in (
+            ("Lowers what is left to pay", note.amount_applied),
+            ("Becomes invoice credit", note.amount_credited),
+            ("Paid back outside", note.out_of_band_amount),
+        )
+        if amount
+    ]
+    return Paper(
+        f"Credit note of {note.invoice}",
+        [_show_credited(line, note.currency, zone) for line in note.lines.all()],
+        [(name, format_money(amount, note.currency)) for name, amount in sums],
+    )
+
+
+def _show_credited(line: CreditNoteLine, currency: str, zone: str) -> PaperLine:
+    unused = read_unused(line)
+    period = line.invoice_line.period if unused is None else unused.period
+    return PaperLine(
+        text=line.description,
+        period=format_period_text(period.start, period.end, zone),
+        share=NOTHING if unused is None else unused.share.text,
+        amount=format_money(line.amount, currency),
     )
 
 

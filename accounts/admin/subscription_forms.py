@@ -43,8 +43,8 @@ _WHEN: Final = (("period_end", "With the running period"), ("now", "Now"))
 _UNUSED: Final = (
     ("", "The seller's choice"),
     ("forfeit", "Nothing is given back"),
-    ("credit", "As credit on the last invoice"),
-    ("refund", "As a refund, on the last invoice"),
+    ("credit", "As credit: by credit notes of what was paid"),
+    ("refund", "As a refund: credit, as long as no provider can pay it back"),
 )
 
 

@@ -227,6 +227,17 @@ def _lock(ids: Iterable[UUID]) -> None:
         list(rows.values_list("id", flat=True))
 
 
+def lock_pots(*, account_id: UUID, currency: str) -> None:
+    """
+    Lock the ledger accounts of an account, then the product's own, in a currency, as far as there are any.
+
+    For use cases that post more than once in a transaction: from the first entry on they hold what the later ones need.
+    """
+    rows = LedgerAccount.objects.filter(currency=currency)
+    _lock(rows.filter(account_id=account_id).values_list("id", flat=True))
+    _lock(rows.filter(account__isnull=True).values_list("id", flat=True))
+
+
 def _insert_entries(wanted: dict[str, NewEntry]) -> tuple[dict[str, LedgerEntry], list[NewEntry]]:
     """Insert what is new. Return all rows by key, and which of them were written now."""
     make = RowMaker(LedgerEntry, *_ENTRY_COLUMNS).make

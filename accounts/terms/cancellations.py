@@ -82,6 +82,11 @@ def plan_cancellation(
     )
 
 
+def settle_credit(part: ProratedPart, *, unused: UnusedTime, is_paid: bool) -> ProratedPart:
+    """Return a credit with what carries it when the subscription ends. Source: policies, rule 12."""
+    return replace(part, settlement=_settle(unused, is_paid=is_paid))
+
+
 def _settle(unused: UnusedTime, *, is_paid: bool) -> Settlement:
     """Return what carries the credit; money that was not paid cannot be paid back."""
     if not is_paid:

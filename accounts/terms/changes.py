@@ -123,9 +123,10 @@ def plan_change(
     A change of quantity is a change between the fees for the old and the new quantity. The change day is the new
     plan's; a second change on the same day takes the first charge back in full. A moment before the period counts as
     its beginning, one after it leaves nothing to prorate. In a trial (`is_trial`) nothing is credited or charged and
-    the trial goes on. `is_paid`: the old fee of the period has been paid, so that the credit of a cheaper plan is a
-    credit note. A new interval begins with the stub up to the next boundary from the same anchor (on the calendar,
-    with `alignment` calendar), or as a whole period on the change day; what is not prorated is used up first.
+    the trial goes on. `is_paid`: the old fee of the period has been paid, so that what a cheaper plan that is invoiced
+    at once gives back is a credit note; a dearer one has both lines on its invoice. A new interval begins with the stub
+    up to the next boundary from the same anchor (on the calendar, with `alignment` calendar), or as a whole period on
+    the change day; what is not prorated is used up first.
     :raises ValueError: if `old` is not billed by the cycle's interval, or for an unknown word.
     Source: policies, rules 5, 7 and 9 to 12.
     """
@@ -159,7 +160,7 @@ def plan_change(
             left=Period(moment, period.end),
             before=None if is_free else _Side(old, period, cycle),
             after=_Side(new, after, measured_by),
-            settlement="credit_note" if is_paid and direction == "downgrade" else "negative_line",
+            settlement="credit_note" if is_paid and _has_note(direction, timing) else "negative_line",
         )
     return ChangePlan(
         direction=direction,
@@ -170,6 +171,11 @@ def plan_change(
         following=following,
         runs_on=runs_on,
     )
+
+
+def _has_note(direction: Direction, timing: ChangeTiming) -> bool:
+    """Tell whether paid unused time gets a credit note: it is settled now, and not set off against a dearer plan."""
+    return direction == "downgrade" and timing.proration_behavior == "always_invoice"
 
 
 def _find_periods(

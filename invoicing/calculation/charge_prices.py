@@ -55,8 +55,10 @@ def _price_proration(charge: ChargeFacts) -> PricedQuantity:
     priced = price_usage(charge.price, charge.usage)
     with localcontext(EXACT):
         net = priced.amount_decimal - charge.discount
-        net = -net if charge.is_credit else net
-    return PricedQuantity(net if charge.share is None else charge.share.of(net), priced.tiers)
+    exact = net if charge.share is None else charge.share.of(net)
+    if charge.is_credit:
+        exact = EXACT.minus(exact if charge.credits is None else charge.credits.bound(exact))
+    return PricedQuantity(exact, priced.tiers)
 
 
 def compute_unit_amount(charge: ChargeFacts, exact: Decimal) -> Decimal:

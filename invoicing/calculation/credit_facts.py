@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from billing_site.kernel.money import RoundingMode
 from invoicing.calculation.texts import format_exact
+from invoicing.calculation.unused import UnusedFacts
 
 CREDIT_TRACE_VERSION: Final = 1
 
@@ -114,7 +115,8 @@ class WantedLine:
     A net amount to credit: of one line of the invoice (`line`, its id), or spread over all of them without one.
 
     Without an amount it is everything that is left of the line. `description`, `quantity` and `unit_amount` are what
-    the note prints; empty, it prints the invoice's description.
+    the note prints; empty, it prints the invoice's description. `unused` time of a line is worth what its facts say,
+    `amount` where a part of it was given back before; no more is taken than there is room for.
     """
 
     line: str = ""
@@ -122,6 +124,7 @@ class WantedLine:
     description: str = ""
     quantity: Decimal | None = None
     unit_amount: Decimal | None = None
+    unused: UnusedFacts | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stored form; what is not said is left out."""
@@ -130,6 +133,8 @@ class WantedLine:
             shown["quantity"] = format_exact(self.quantity)
         if self.unit_amount is not None:
             shown["unit_amount"] = format_exact(self.unit_amount)
+        if self.unused is not None:
+            shown["unused"] = self.unused.as_dict()
         return {key: value for key, value in shown.items() if value not in (None, "")}
 
     @classmethod
@@ -142,6 +147,7 @@ class WantedLine:
             description=data.get("description", ""),
             quantity=None if quantity is None else Decimal(quantity),
             unit_amount=None if unit is None else Decimal(unit),
+            unused=UnusedFacts.from_dict(data["unused"]) if data.get("unused") else None,
         )
 
 

@@ -18,6 +18,7 @@ from billing_site.kernel.money import EXACT, allocate, format_decimal, round_to_
 from invoicing.calculation.credit_facts import CreditFacts, InvoicedLine, InvoicedRate, WantedLine
 from invoicing.calculation.explain import ROUNDING_NAMES
 from invoicing.calculation.texts import format_exact
+from invoicing.calculation.unused import UnusedFacts
 
 Step = dict[str, str]
 
@@ -48,11 +49,18 @@ class CreditedLine:
     steps: tuple[Step, ...]
     quantity: Decimal | None = None
     unit_amount: Decimal | None = None
+    wanted: WantedLine | None = None
+
+    @property
+    def unused(self) -> UnusedFacts | None:
+        """The unused time that the line gives back, if it is for that."""
+        return None if self.wanted is None else self.wanted.unused
 
     @property
     def trace(self) -> dict[str, Any]:
         """What is stored with the line."""
-        return {"steps": list(self.steps)}
+        unused = {} if self.unused is None else {"unused": self.unused.as_dict()}
+        return {"steps": list(self.steps), **unused}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ class _Crediting:
         found = CreditDraft(self.facts, tuple(self._list_lines()), tuple(self._list_taxes()))
         if found.total <= 0:
             raise NothingToCredit("nothing is left to credit" if wish.everything else "nothing to credit")
-        if found.total > self.facts.left:
+        if found.total > self.facts.left or found.tax > max(0, sum(rate.left for rate in self.facts.rates)):
             raise CreditExceeds("more than is left of the invoice", self.facts.left)
         return found
 
@@ -150,12 +158,30 @@ class _Crediting:
         line = self.lines.get(wanted.line)
         if line is None:
             raise LineUnknown(wanted.line)
+        if wanted.unused is not None:
+            self._take_unused(line, wanted, wanted.unused)
+            return
         left = self.left[line.id]
         amount = left if wanted.amount is None else wanted.amount
         # A line below zero is credited below zero; either is bounded by what is left of it.
         if amount * line.net < 0 or abs(amount) > abs(left):
             raise CreditExceeds(f"more than is left of {line.description}", left)
         self._take(line, amount, wanted)
+
+    def _take_unused(self, line: InvoicedLine, wanted: WantedLine, unused: UnusedFacts) -> None:
+        """Take what unused time is worth, as far as line, invoice and rates go; what is beyond is not this note's."""
+        amount = unused.measure(rounding=self.facts.rounding) if wanted.amount is None else wanted.amount
+        taken: dict[str, int] = defaultdict(int)
+        for part in self.parts:
+            for rate in part.line.rates:
+                taken[rate] += part.amount
+        under = [
+            self.base_left[rate.id] - taken[rate.id]
+            for rate in self.facts.rates
+            if rate.id in line.rates and rate.base > 0
+        ]
+        room = min(self.left[line.id], sum(self.left.values()), *under)
+        self._take(line, max(0, min(amount, room)), wanted)
 
     def _spread(self, wanted: WantedLine) -> None:
         """Take a net amount of all lines by what is left of each, largest remainder."""
@@ -283,9 +309,10 @@ class _Crediting:
                 line=part.line,
                 amount=part.amount,
                 description=name or part.line.description,
-                steps=(self._line_step(part),),
+                steps=(*self._unused_steps(wanted), self._line_step(part)),
                 quantity=wanted.quantity if is_whole else None,
                 unit_amount=wanted.unit_amount if is_whole else None,
+                wanted=part.wanted,
             )
 
     def _list_taxes(self) -> Iterable[CreditedTax]:
@@ -297,6 +324,21 @@ class _Crediting:
                     amount=sum(each.amount for each in taken),
                     steps=tuple(each.step for each in taken),
                 )
+
+    def _unused_steps(self, wanted: WantedLine) -> Iterable[Step]:
+        unused = wanted.unused
+        if unused is None:
+            return
+        currency = self.facts.currency
+        formula = f"{format_exact(unused.fee)} × {unused.share.text}"
+        if unused.net != unused.gross:
+            formula += f" × {_show(unused.net, currency)} / {_show(unused.gross, currency)} without tax"
+        amount = unused.measure(rounding=self.facts.rounding)
+        formula += f" = {format_exact(unused.exact_amount)} minor units, {ROUNDING_NAMES[self.facts.rounding]}"
+        yield _step("Unused time", formula, f"{amount} = {_show(amount, currency)} {currency.upper()}")
+        if wanted.amount is not None:
+            formula = f"{_show(unused.given, currency)} credited on a later line, and never more than was left of that"
+            yield _step("The rest of it", formula, f"{wanted.amount} = {_show(wanted.amount, currency)}")
 
     def _line_step(self, part: _Part) -> Step:
         currency, line = self.facts.currency, part.line

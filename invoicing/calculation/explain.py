@@ -230,10 +230,20 @@ def _exact_step(charge: ChargeFacts, priced: PricedQuantity) -> dict[str, str]:
     if charge.type == "proration":
         net = f"({formula}) − {format_exact(charge.discount)}" if charge.discount else formula
         share = f"({net}) × {charge.share.text}" if charge.share is not None else net
+        share += _describe_bound(charge)
         return _step("Exact amount", f"−({share}), given back" if charge.is_credit else share, exact)
     if charge.share is not None and charge.type == "subscription":
         return _step("Exact amount", f"({formula}) × {charge.share.text}", exact)
     return _step("Exact amount", formula, exact)
+
+
+def _describe_bound(charge: ChargeFacts) -> str:
+    """Return what bounds a credit besides its share: what notes gave back of it, and what is left of its line."""
+    credits = charge.credits
+    if credits is None:
+        return ""
+    given = f" − {format_exact(credits.given)} credited by notes" if credits.given else ""
+    return given + (f", at most {format_exact(credits.left)} left of the line" if credits.left is not None else "")
 
 
 def _describe_sum(tiers: Sequence[PricedTier]) -> str:

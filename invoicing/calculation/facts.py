@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any, Literal
 
-from billing_site.kernel.money import EXACT, RoundingMode
+from billing_site.kernel.money import RoundingMode
 from billing_site.kernel.periods import Period
 from catalog.pricing.terms import PriceTerms
 from catalog.pricing.usage import Usage
@@ -22,8 +22,10 @@ from invoicing.calculation.billed import BilledFacts
 from invoicing.calculation.centers import CenterFacts
 from invoicing.calculation.discounts import DiscountFacts
 from invoicing.calculation.given import GivenFacts
+from invoicing.calculation.shares import ShareFacts
 from invoicing.calculation.taxes import TaxFacts
 from invoicing.calculation.texts import format_exact, format_instant, parse_instant
+from invoicing.calculation.unused import CreditedFacts
 
 ChargeType = Literal["subscription", "usage", "proration", "one_off"]
 TRACE_VERSION = 1
@@ -58,29 +60,6 @@ class QuantitySource:
 
 
 @dataclass(frozen=True, slots=True)
-class ShareFacts:
-    """The share of a whole period that is charged: `numerator / denominator`, and how it reads (`15/31 days`)."""
-
-    numerator: int
-    denominator: int
-    text: str
-
-    def of(self, amount: Decimal) -> Decimal:
-        """Return this share of `amount`, multiplied before it is divided, to 96 digits."""
-        with localcontext(EXACT):
-            return amount * self.numerator / self.denominator
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the stored form."""
-        return {"numerator": str(self.numerator), "denominator": str(self.denominator), "text": self.text}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ShareFacts:
-        """Rebuild from the stored form."""
-        return cls(int(data["numerator"]), int(data["denominator"]), data["text"])
-
-
-@dataclass(frozen=True, slots=True)
 class ChargeFacts:
     """
     One thing to bill: a price of a subscription item, a quantity and the half-open period it covers.
@@ -89,6 +68,7 @@ class ChargeFacts:
     closer also have the events or dimensions behind it. With a `share` the period is part of a whole one: a fee and a
     minimum are charged by that share, usage is what it is. A proration is the share of a fee that a change charges, or
     credits with `is_credit`; `discount` is what the fee's own discount takes off a whole period, exact minor units.
+    `credits` names the line that a credit gives back of, and bounds it.
     `centers` are who used it, where the account wants its usage lines split by cost center. `billed` is what was billed
     of this usage before; the quantity is that of the whole period then, and so is the price. What is `given` was
     entered by somebody: it has no item, and its price is its own.
@@ -110,6 +90,7 @@ class ChargeFacts:
     centers: tuple[CenterFacts, ...] = ()
     given: GivenFacts | None = None
     billed: BilledFacts | None = None
+    credits: CreditedFacts | None = None
 
     @property
     def quantity(self) -> Decimal:
@@ -151,6 +132,7 @@ class ChargeFacts:
             **({"centers": [center.as_dict() for center in self.centers]} if self.centers else {}),
             **({"given": self.given.as_dict()} if self.given is not None else {}),
             **({"billed": self.billed.as_dict()} if self.billed is not None else {}),
+            **({"credits": self.credits.as_dict()} if self.credits is not None else {}),
         }
 
     @classmethod
@@ -173,6 +155,7 @@ class ChargeFacts:
             discount=Decimal(data.get("discount", "0")),
             given=GivenFacts.from_dict(data["given"]) if data.get("given") else None,
             billed=BilledFacts.from_dict(data["billed"]) if data.get("billed") else None,
+            credits=CreditedFacts.from_dict(data["credits"]) if data.get("credits") else None,
         )
 
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from catalog.pricing.usage import Usage
 from invoicing.calculation.centers import CenterFacts
-from invoicing.calculation.facts import ChargeFacts, QuantitySource, ShareFacts
+from invoicing.calculation.facts import ChargeFacts, QuantitySource
+from invoicing.calculation.shares import ShareFacts
 from invoicing.queries.billables import Billable
 from metering.queries.measuring import MeasuredUsage
 

@@ -10,8 +10,10 @@ from invoicing.documents import InvoiceView, LineView, TaxLineView
 from invoicing.documents.engine_words import translate_zero
 from invoicing.documents.words import Words, choose_locale, load_words, marked
 from invoicing.models import CreditNote, CreditNoteDocument, CreditNoteLine, CreditNoteTax, SellerLogo
+from invoicing.queries.credit_notes import read_unused
 from invoicing.queries.documents import build_party, describe_line
 
+UNUSED_TIME = marked("unused time")
 _REASONS = {
     "duplicate": marked("Duplicate"),
     "fraudulent": marked("Fraudulent"),
@@ -65,17 +67,20 @@ def get_stored_credit_note(note_id: uuid.UUID) -> bytes | None:
 
 
 def _build_line(line: CreditNoteLine, words: Words) -> LineView:
+    unused = read_unused(line)
     return LineView(
         description=_describe(line, words),
         amount=line.amount,
         quantity=line.quantity,
         unit_amount=line.unit_amount,
-        period=line.invoice_line.period,
+        period=line.invoice_line.period if unused is None else unused.period,
     )
 
 
 def _describe(line: CreditNoteLine, words: Words) -> str:
-    """Translate the description of the invoice's line, also where somebody put a text before it."""
+    """Translate what the engine writes, and the invoice's own description, also where somebody put a text before it."""
+    if read_unused(line) is not None and line.description.endswith(f" · {UNUSED_TIME}"):
+        return line.description.removesuffix(UNUSED_TIME) + words(UNUSED_TIME)
     before = line.description.removesuffix(line.invoice_line.description)
     if before == line.description:
         return line.description

@@ -11,6 +11,7 @@ from accounts.queries.access import visible_accounts
 from billing_site.kernel.actors import Principal
 from billing_site.kernel.errors import NotFound
 from invoicing.calculation.credit_facts import CreditFacts, InvoicedLine, InvoicedRate, Wish
+from invoicing.calculation.unused import UnusedFacts
 from invoicing.models import (
     CreditNote,
     CreditNoteLine,
@@ -106,6 +107,12 @@ def _sum_taxes(invoice: Invoice) -> dict[UUID, tuple[int, int]]:
     rows = CreditNoteTax.objects.filter(credit_note__invoice=invoice, credit_note__status=CreditNoteStatus.ISSUED)
     sums = rows.order_by().values_list("invoice_tax").annotate(Sum("base"), Sum("amount"))
     return {key: (base, amount) for key, base, amount in sums}
+
+
+def read_unused(line: CreditNoteLine) -> UnusedFacts | None:
+    """Return the unused time that a line of a note gives back; None when it is for something else."""
+    stored = line.trace.get("unused")
+    return None if stored is None else UnusedFacts.from_dict(stored)
 
 
 def visible_credit_notes(principal: Principal) -> QuerySet[CreditNote]:

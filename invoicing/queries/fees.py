@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Final
 
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet, Sum
 
 from accounts.models import BillingMode, Subscription, SubscriptionItem
 from accounts.models.discount import DiscountEnd
@@ -19,7 +20,14 @@ from catalog.pricing.engine import price_usage
 from catalog.pricing.terms import PriceTerms
 from catalog.pricing.usage import Usage
 from invoicing.calculation.facts import ChargeFacts
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineType
+from invoicing.models import (
+    CreditNoteLine,
+    CreditNoteStatus,
+    Invoice,
+    InvoiceLine,
+    InvoiceStatus,
+    LineType,
+)
 from invoicing.queries.billables import Billables
 from invoicing.queries.pending_charges import read_charge, select_waiting
 from invoicing.queries.policies import get_proration_terms
@@ -32,7 +40,8 @@ class PricedFee:
     """
     A fee: its plan, the price for the account, its quantity, and what a whole period comes to. No terms: free.
 
-    `is_billed`: the rest of the running period has been billed with it.
+    `is_billed`: the rest of the running period has been billed with it, on `line` unless that waits for an invoice.
+    `left` is what credit notes left of the line, net minor units.
     """
 
     plan_version_id: str
@@ -43,6 +52,13 @@ class PricedFee:
     is_billed: bool = False
     is_advance: bool = False
     terms: PriceTerms | None = None
+    line: InvoiceLine | None = None
+    left: int = 0
+
+    @property
+    def is_paid(self) -> bool:
+        """Tell whether the invoice that billed it is paid."""
+        return self.line is not None and self.line.invoice.status == InvoiceStatus.PAID
 
 
 def price_fee(
@@ -99,7 +115,7 @@ def find_billed_fee(subscription: Subscription, billables: Billables, item: Subs
     found = _find_last_billed(item, subscription.current_period)
     if found is None or item.price is None:
         return None
-    charge, discount = found
+    charge, discount, line = found
     price = charge.price
     seller = billables.sellers.of(subscription.account)
     return PricedFee(
@@ -116,31 +132,70 @@ def find_billed_fee(subscription: Subscription, billables: Billables, item: Subs
         is_billed=True,
         is_advance=True,
         terms=price,
+        line=line,
+        left=0 if line is None else line.amount - line.discount - _sum_credited(line),
     )
 
 
-def _find_last_billed(item: SubscriptionItem, period: Period) -> tuple[ChargeFacts, Decimal] | None:
-    """Return the charge that billed the item up to the end of `period` last, and its discount for a whole period."""
-    billed = InvoiceLine.objects.filter(
-        Q(type=LineType.SUBSCRIPTION) | Q(type=LineType.PRORATION, trace__charge__is_credit__isnull=True),
-        subscription_item=item,
-        is_reversed=False,
-        period_end=period.end,
-        price__billing_timing=BillingTiming.ADVANCE,
-    ).exclude(invoice__status=InvoiceStatus.VOID)
+def _find_last_billed(item: SubscriptionItem, period: Period) -> tuple[ChargeFacts, Decimal, InvoiceLine | None] | None:
+    """
+    Return the charge that billed the item up to the end of `period` last, its discount for a whole period and its line.
+
+    Without a line it waits for an invoice.
+    """
+    billed = _select_billed().filter(subscription_item=item, period_end=period.end).select_related("invoice")
     waiting = select_waiting().filter(item=item, period_end=period.end, facts__is_credit__isnull=True)
     line, charge = billed.order_by("-id").first(), waiting.order_by("-id").first()
     if charge is not None and (line is None or charge.id > line.id):
         facts = read_charge(charge)
-        return facts, facts.discount
+        return facts, facts.discount, None
     if line is None:
         return None
     facts = ChargeFacts.from_dict(line.trace["charge"])
     if line.type == LineType.PRORATION:
-        return facts, facts.discount
+        return facts, facts.discount, line
+    agreed, reduced = measure_agreed(line)
     with localcontext(EXACT):
         amount = price_usage(facts.price, facts.usage).amount_decimal
-        return facts, amount * line.discount / line.amount if line.amount else _ZERO
+        return facts, amount * (agreed - reduced) / agreed if agreed else _ZERO, line
+
+
+def _select_billed() -> QuerySet[InvoiceLine]:
+    """Return the lines of fees in advance that stand, charges only."""
+    return InvoiceLine.objects.filter(
+        Q(type=LineType.SUBSCRIPTION) | Q(type=LineType.PRORATION, trace__charge__is_credit__isnull=True),
+        is_reversed=False,
+        price__billing_timing=BillingTiming.ADVANCE,
+    ).exclude(invoice__status=InvoiceStatus.VOID)
+
+
+def find_earlier_lines(line: InvoiceLine, subscription: Subscription, *, after: datetime) -> list[InvoiceLine]:
+    """
+    Return the lines that billed time after `after` before `line` did, newest first: of its item, and of ended ones.
+
+    What a change gave back of them on the invoice of `line` was set off there, so that what is given back of the later
+    line may have been paid with an earlier one. One query.
+    """
+    lines = _select_billed().filter(
+        Q(subscription_item=line.subscription_item_id) | Q(subscription_item__ended_at__isnull=False),
+        invoice__subscription=subscription,
+        id__lt=line.id,
+        period_end__gt=after,
+        amount__gt=F("discount"),
+    )
+    return list(lines.exclude(invoice=line.invoice_id).select_related("invoice").order_by("-id"))
+
+
+def measure_agreed(line: InvoiceLine) -> tuple[int, int]:
+    """Return what was agreed for a line, before and after its discounts, minor units with the tax inside prices."""
+    gross = line.amount + int(line.trace.get("tax_included", 0))
+    taken = [int(each["amount"]) for each in line.trace.get("discounts") or ()]
+    return gross, gross - (sum(taken) if taken else line.discount)
+
+
+def _sum_credited(line: InvoiceLine) -> int:
+    rows = CreditNoteLine.objects.filter(invoice_line=line, credit_note__status=CreditNoteStatus.ISSUED)
+    return int(rows.aggregate(total=Sum("amount"))["total"] or 0)
 
 
 def find_fee_item(subscription: Subscription, items: list[SubscriptionItem]) -> SubscriptionItem | None:

@@ -7,8 +7,9 @@ Source: contract chapter Subscriptions (Cancel, Reactivate); policies, rules 5 a
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from django.db import transaction
 
@@ -19,15 +20,27 @@ from accounts.services.schedules import cancel_schedules_of
 from accounts.terms.cancellations import UnusedTime
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, InvalidState, ValidationFailed
+from billing_site.platform.services.previews import preview
+from invoicing.models import Invoice
 from invoicing.services.billing import bill_subscriptions, lock_subscription
 from invoicing.services.endings import emit_ending, end_subscription
 from invoicing.services.schedule_steps import catch_up
+from invoicing.services.unused_time import IssuedNote
 
 CANCELLATION_REASONS: Final = ("low_quality", "too_expensive", "switching_providers", "no_longer_needed", "other")
 
 
 class SubscriptionEnded(DomainError):
     code, title, status = "subscription_ended", "This subscription has ended", 409
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """A subscription that ends, or has ended: then with its last invoices, and the notes that give unused time back."""
+
+    subscription: Subscription
+    invoices: tuple[Invoice, ...] = ()
+    notes: tuple[IssuedNote, ...] = ()
 
 
 @transaction.atomic
@@ -40,15 +53,17 @@ def cancel_subscription(
     unused: UnusedTime | None = None,
     reason: str = "",
     comment: str = "",
-) -> Subscription:
+) -> Cancellation:
     """
-    End a subscription with its running period (or trial), or at once, and return it.
+    End a subscription with its running period (or trial), or at once, and return it with the documents of its end.
 
     Whatever was pending is dropped, and its schedule is canceled, once what was due of it is done. A subscription that
     is not billed (paused, unpaid, incomplete) has no period to wait for and ends at once. At once, usage so far is
-    invoiced; the days from today on that were billed in advance are forfeited, or given back on the last invoice
-    (`credit`, `refund`; the seller's choice without `unused`), where a negative total becomes invoice credit. `reason`
-    is one of `CANCELLATION_REASONS`, `comment` the customer's own words; both are kept in the event.
+    invoiced; the days from today on that were billed in advance are forfeited, or given back (`credit`, `refund`; the
+    seller's choice without `unused`): what was paid by credit notes of its invoices, which become invoice credit and
+    pay the last invoice; what was not paid by lines below zero on that, where a negative total becomes invoice credit.
+    All of it happens or nothing. A `refund` is invoice credit, too, as long as no provider can give money back.
+    `reason` is one of `CANCELLATION_REASONS`, `comment` the customer's own words; both are kept in the event.
     :raises InvalidState: if it has ended. :raises ValidationFailed: for an unknown reason or choice.
     """
     if unused is not None and unused not in get_args(UnusedTime):
@@ -82,8 +97,16 @@ def cancel_subscription(
     )
     if at_period_end and subscription.status in BILLABLE_STATUSES:
         emit_ending("cancel_scheduled", subscription, before, at=at, actor=actor, reason=comment)
-        return subscription
-    return end_subscription(subscription, before, unused=unused, at=at, actor=actor, comment=comment)
+        return Cancellation(subscription)
+    newest = Invoice.objects.filter(subscription=subscription).order_by("-id").values_list("id", flat=True).first()
+    ended = end_subscription(subscription, before, unused=unused, at=at, actor=actor, comment=comment)
+    issued = Invoice.objects.filter(subscription=subscription, **({"id__gt": newest} if newest else {})).order_by("id")
+    return Cancellation(ended.subscription, tuple(issued), ended.notes)
+
+
+def preview_cancellation(**arguments: Any) -> Cancellation:
+    """Return what `cancel_subscription` would do, by doing it and taking it back. Nothing stays."""
+    return preview(cancel_subscription, **arguments)
 
 
 @transaction.atomic

@@ -37,7 +37,8 @@ from invoicing.queries.policies import get_interval_change
 from invoicing.services.billing import bill_subscriptions, lock_subscription, lock_subscriptions
 from invoicing.services.items import store_changed_items
 from invoicing.services.sellers import ensure_sellers
-from invoicing.services.settling import ProratedCharge, Settled, make_charge, settle_charges
+from invoicing.services.settling import ProratedSide, Settled, make_side_charge, settle_charges
+from invoicing.services.unused_time import IssuedNote, give_back
 
 CHANGEABLE_STATUSES: Final = (SubscriptionStatus.TRIALING, SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE)
 _TERMS: Final = (
@@ -84,12 +85,14 @@ class ChangeOutcome:
     """
     What a change did, or would do: the subscription afterwards, the decision, and what it charges.
 
-    Without `plan` nothing was to change; a pending change was dropped then.
+    Without `plan` nothing was to change; a pending change was dropped then. `notes` are the credit notes that give
+    paid unused time back, where that is not set off against a dearer plan.
     """
 
     subscription: Subscription
     plan: ChangePlan | None = None
     settled: Settled | None = None
+    notes: tuple[IssuedNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +145,20 @@ def change_subscription(
     item = find_fee_item(subscription, billables.items.get(subscription.id, []))
     fees = _price_both(subscription, billables, item, target)
     plan = _plan(subscription, request, fees, seller, at)
-    settled = None
+    settled: Settled | None = None
+    notes: tuple[IssuedNote, ...] = ()
     if plan.when == "period_end":
         _let_wait(subscription, target, plan)
     else:
-        charges = _apply(subscription, target, plan, fees, billables)
-        behavior = plan.timing.proration_behavior
+        sides = _apply(subscription, target, plan, fees, billables)
+        given = give_back(subscription, [each for each in sides if each.is_note], at=at, actor=actor, reason=reason)
+        charges = [*given.charges, *(make_side_charge(each) for each in sides if not each.is_note)]
+        behavior, notes = plan.timing.proration_behavior, given.notes
         settled = settle_charges(
             subscription, charges, behavior=behavior, seller=seller, at=at, actor=actor, reason=reason
         )
     _finish(subscription, before, at=at, actor=actor, reason=reason)
-    return ChangeOutcome(subscription, plan, settled)
+    return ChangeOutcome(subscription, plan, settled, notes)
 
 
 def preview_change(**arguments: Any) -> ChangeOutcome:
@@ -272,7 +278,7 @@ def _plan(
             interval_change=get_interval_change(seller),
             alignment=cast(Alignment, subscription.alignment),
             is_trial=subscription.status == SubscriptionStatus.TRIALING,
-            is_paid=False,
+            is_paid=old.is_paid,
         )
 
     plan = decide(request.effective)
@@ -304,7 +310,7 @@ def _apply(
     plan: ChangePlan,
     fees: tuple[PricedFee, PricedFee],
     billables: Billables,
-) -> list[ProratedCharge]:
+) -> list[ProratedSide]:
     """Change items and subscription, and return what the change credits and charges."""
     old, new = fees
     items = billables.items.get(subscription.id, [])
@@ -339,7 +345,7 @@ def _apply(
     for part in plan.parts:
         item, fee = sides[part.kind]
         if item is not None and fee.is_advance and (part.kind == "charge" or fee.is_billed):
-            found.append(make_charge(item, fee, part))
+            found.append(ProratedSide(item, fee, part))
     return found
 
 

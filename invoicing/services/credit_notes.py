@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from django.db import transaction
@@ -39,7 +39,7 @@ from invoicing.models import (
     InvoiceTax,
 )
 from invoicing.services.balance_payments import add_payment
-from invoicing.services.credit_requests import CreditRequest, Settling, foresee_note, say_money
+from invoicing.services.credit_requests import CreditRequest, ForeseenNote, Settling, foresee_note, say_money
 from invoicing.services.invoice_mails import queue_credit_note_mail
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
@@ -76,8 +76,26 @@ def issue_credit_note(
     lock_parties(invoice_id)
     invoice = lock_invoice(invoice_id)
     foreseen = foresee_note(invoice, request)
+    _require_second_person(invoice, foreseen.draft, request, actor=actor, approval=approval)
+    return write_credit_note(invoice, foreseen, request, at=at, actor=actor, reason=reason, approval=approval)
+
+
+def write_credit_note(
+    invoice: Invoice,
+    foreseen: ForeseenNote,
+    request: CreditRequest,
+    *,
+    at: datetime,
+    actor: Actor,
+    reason: str,
+    approval: Approval | None = None,
+) -> CreditNote:
+    """
+    Write, book, number, tell and mail the note that was `foreseen`, and return it. Asks nobody whether it may be.
+
+    Runs in the caller's transaction, which has locked the invoice and what comes before it, then foreseen.
+    """
     draft, settling = foreseen.draft, foreseen.settling
-    _require_second_person(invoice, draft, request, actor=actor, approval=approval)
     note = _build_note(invoice, request, draft, settling, at=at)
     note.approval = approval
     rows = {row.public_id: row for row in InvoiceLine.objects.filter(invoice=invoice).only("id", "position")}
@@ -219,10 +237,14 @@ def _make_key(note: CreditNote) -> str:
 def _defer(note: CreditNote, draft: CreditDraft, rows: Mapping[str, InvoiceLine]) -> int:
     """Return what of the note is taken from revenue that is not earned yet (ADR 0044)."""
     credited: dict[int, int] = defaultdict(int)
+    since: dict[int, date] = {}
     for line in draft.lines:
+        position = rows[line.line.id].position
         if line.amount > 0:
-            credited[rows[line.line.id].position] += line.amount
-    return defer_credit(note.invoice, source=_make_key(note), credited=credited)
+            credited[position] += line.amount
+            if line.unused is not None:
+                since[position] = local_date(line.unused.period.start, note.account.zone)
+    return defer_credit(note.invoice, source=_make_key(note), credited=credited, since=since)
 
 
 def _book(note: CreditNote, deferred: int, *, at: datetime) -> LedgerEntry:

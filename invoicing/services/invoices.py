@@ -16,8 +16,10 @@ from accounts.services.discounts import give_month_back
 from accounts.services.stored_money import lock_stored_money
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
+from billing_site.kernel.ids import encode_id
 from billing_site.platform.services import events
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, ReviewStatus
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineType, ReviewStatus
+from invoicing.queries.pending_charges import select_waiting
 from invoicing.services.crediting import give_back_credits, sum_later_credits
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
 from invoicing.services.revenue import invoice_key, take_back_revenue
@@ -76,6 +78,25 @@ def find_void_obstacle(invoice: Invoice) -> str:
     later = InvoiceLine.objects.filter(original_line__invoice=invoice, is_reversed=False).exclude(invoice=invoice)
     if (named := later.select_related("invoice").order_by("-id").first()) is not None:
         return f"{named.invoice} bills more usage of a period of this one: void that first."
+    return _find_given_back(invoice)
+
+
+def _find_given_back(invoice: Invoice) -> str:
+    """Return that unused time of the invoice was given back elsewhere, or will be; empty when it was not."""
+    if invoice.subscription_id is None or invoice.number is None:
+        return ""
+    lines = [encode_id(InvoiceLine.id_prefix, key) for key in invoice.lines.values_list("id", flat=True)]
+    credits = InvoiceLine.objects.filter(
+        invoice__subscription=invoice.subscription_id,
+        type=LineType.PRORATION,
+        is_reversed=False,
+        trace__charge__credits__line__in=lines,
+    )
+    if (named := credits.exclude(invoice=invoice).select_related("invoice").order_by("-id").first()) is not None:
+        return f"{named.invoice} gives unused time of this one back: void that first, or credit this one instead."
+    waiting = select_waiting().filter(subscription=invoice.subscription_id, facts__credits__line__in=lines)
+    if waiting.exclude(invoice=invoice).exists():
+        return "What is given back of it waits for the next invoice. Correct it with a credit note."
     return ""
 
 

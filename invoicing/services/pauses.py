@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, cast
@@ -20,6 +21,7 @@ from accounts.models import Subscription, SubscriptionStatus
 from accounts.queries.snapshots import describe_subscription, find_changes
 from accounts.terms.alignment import open_period
 from accounts.terms.boundaries import Alignment
+from accounts.terms.cancellations import UnusedTime, settle_credit
 from accounts.terms.changes import ProrationBehavior
 from accounts.terms.fees import PeriodFee, prorate_fee
 from accounts.terms.pauses import ResumePlan, plan_resume, plan_trial_resume
@@ -35,7 +37,8 @@ from invoicing.queries.policies import get_pause_credit, get_proration_terms
 from invoicing.services.billing import bill_subscriptions, lock_subscription, lock_subscriptions
 from invoicing.services.items import store_changed_items
 from invoicing.services.sellers import ensure_sellers
-from invoicing.services.settling import ProratedCharge, make_charge, settle_charges
+from invoicing.services.settling import ProratedCharge, ProratedSide, make_charge, make_side_charge, settle_charges
+from invoicing.services.unused_time import IssuedNote, give_back
 
 logger = logging.getLogger(__name__)
 PAUSABLE_STATUSES: Final = (SubscriptionStatus.TRIALING, SubscriptionStatus.ACTIVE)
@@ -155,23 +158,31 @@ def _end_pause(subscription_id: uuid.UUID, moment: datetime) -> bool:
 
 
 def settle_paused_end(
-    subscription: Subscription, *, at: datetime, actor: Actor, gives_back: bool, reason: str
-) -> Invoice | None:
+    subscription: Subscription, *, at: datetime, actor: Actor, unused: UnusedTime, reason: str
+) -> tuple[IssuedNote, ...]:
     """
     Bill what a paused subscription that ends at `at` still owes: usage so far, and days before the pause in arrears.
 
-    With `gives_back` the days from the pause on that were billed in advance are credited. What waited for the next
-    invoice is on it too. Nothing for a trial. Runs in the caller's transaction, which has locked the subscription.
+    Unless `unused` days are forfeited, those from the pause on that were billed in advance are given back, by the
+    credit notes that are returned where they were paid. What waited for the next invoice is on it too. Nothing for a
+    trial. Runs in the caller's transaction, which has locked the subscription.
     """
     if subscription.paused_at is None or subscription.trial_end == subscription.current_period_end:
-        return None
+        return ()
     billables = _load(subscription)
     end = subscription.current_period_end
-    charges, _ = _settle_pause(subscription, subscription.paused_at, max(at, end), billables)
-    if not gives_back:
-        charges = [each for each in charges if not each.facts.is_credit]
+    sides, _ = _settle_pause(subscription, subscription.paused_at, max(at, end), billables)
+    owed = [each for each in sides if each.part.kind == "charge"]
+    credits = [
+        replace(each, part=settle_credit(each.part, unused=unused, is_paid=each.fee.is_paid))
+        for each in sides
+        if each.part.kind == "credit" and unused != "forfeit"
+    ]
+    found = give_back(subscription, credits, at=at, actor=actor, reason=reason, unused=unused)
+    charges = [*found.charges, *map(make_side_charge, owed)]
     charges += _bill_usage(subscription, at, subscription.paused_at, billables)
-    return _issue(subscription, charges, billables, behavior="always_invoice", at=at, actor=actor, reason=reason)
+    _issue(subscription, charges, billables, behavior="always_invoice", at=at, actor=actor, reason=reason)
+    return found.notes
 
 
 def _load(subscription: Subscription) -> Billables:
@@ -199,7 +210,8 @@ def _resume_paid(
     billables = _load(subscription)
     plan = _plan(subscription, paused_at, at, None, billables)
     subscription.status = SubscriptionStatus.ACTIVE
-    now, later = _settle_pause(subscription, paused_at, at, billables)
+    sides, waiting = _settle_pause(subscription, paused_at, at, billables)
+    now, later = [make_side_charge(each) for each in sides], [make_side_charge(each) for each in waiting]
     if plan.period != subscription.current_period:
         now += _bill_usage(subscription, plan.paused.end, paused_at, billables)
         now += _open_rest(subscription, plan.paused.end, billables)
@@ -209,14 +221,14 @@ def _resume_paid(
 
 def _settle_pause(
     subscription: Subscription, paused_at: datetime, at: datetime, billables: Billables
-) -> tuple[list[ProratedCharge], list[ProratedCharge]]:
+) -> tuple[list[ProratedSide], list[ProratedSide]]:
     """
     Return what the pause credits and charges of the period in which it began: now, and with its closing invoice.
 
     What a later period costs for its rest is not among it.
     """
-    now: list[ProratedCharge] = []
-    later: list[ProratedCharge] = []
+    now: list[ProratedSide] = []
+    later: list[ProratedSide] = []
     for item in list_fee_items(billables.items.get(subscription.id, ())):
         again = price_item(subscription, billables, item)
         billed = find_billed_fee(subscription, billables, item) if again.is_advance else again
@@ -227,8 +239,8 @@ def _settle_pause(
         for part in plan.parts:
             if part.kind == "charge" and again.is_advance and is_later:
                 continue
-            charge = make_charge(item, billed if part.kind == "credit" else again, part)
-            (now if again.is_advance or is_later else later).append(charge)
+            side = ProratedSide(item, billed if part.kind == "credit" else again, part)
+            (now if again.is_advance or is_later else later).append(side)
     return now, later
 
 

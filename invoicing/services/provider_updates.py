@@ -310,7 +310,7 @@ def _change_billed_here(subscription: Subscription, status: str, *, at: datetime
         if subscription.status == status:
             return subscription
         if status == SubscriptionStatus.CANCELED:
-            return cancel_subscription(subscription_id=key, at=at, actor=actor, at_period_end=False)
+            return cancel_subscription(subscription_id=key, at=at, actor=actor, at_period_end=False).subscription
         if status == SubscriptionStatus.PAUSED:
             return pause_subscription(subscription_id=key, at=at, actor=actor)
         if subscription.status == SubscriptionStatus.PAUSED:

@@ -120,13 +120,16 @@ def _defer(invoice: Invoice, line: EarnedLine, *, at: datetime) -> RevenueSchedu
     )
 
 
-def defer_credit(invoice: Invoice, *, source: str, credited: Mapping[int, int]) -> int:
+def defer_credit(
+    invoice: Invoice, *, source: str, credited: Mapping[int, int], since: Mapping[int, date] | None = None
+) -> int:
     """
     Take credited parts of lines out of what the invoice still defers and return the sum, minor units.
 
     `credited` is net minor units, zero or more, by position of the line; `source` the key of the entry that books the
     credit. That entry debits deferred revenue with the answer and revenue with the rest: what is not earned yet goes
-    first. The days to come earn less from then on. Runs in the caller's transaction, which has locked the invoice.
+    first. The days to come earn less from then on: those from `since` on where it names the position. Runs in the
+    caller's transaction, which has locked the invoice.
     """
     rows = _lock_schedules(invoice=invoice, position__in=list(credited), is_open=True)
     written = []
@@ -135,7 +138,8 @@ def defer_credit(invoice: Invoice, *, source: str, credited: Mapping[int, int]) 
         part = min(amount, sum(each.deferred for each in members))
         if part <= 0:
             continue
-        first_day = min(each.recognized_until for each in members)
+        released, end_day = min(each.recognized_until for each in members), max(each.end_day for each in members)
+        first_day = min(max(released, (since or {}).get(position, released)), end_day - timedelta(days=1))
         written.append(
             RevenueSchedule(
                 id=new_uuid(),
@@ -147,7 +151,7 @@ def defer_credit(invoice: Invoice, *, source: str, credited: Mapping[int, int]) 
                 livemode=invoice.livemode,
                 amount=-part,
                 first_day=first_day,
-                end_day=max(each.end_day for each in members),
+                end_day=end_day,
                 deferred_from=first_day,
                 recognized_until=first_day,
                 recognized=0,

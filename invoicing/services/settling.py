@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal, localcontext
 
 from accounts.models import Subscription, SubscriptionItem
 from accounts.services.stored_money import lock_stored_money
 from accounts.terms.changes import ProrationBehavior
 from accounts.terms.fees import ProratedPart
 from billing_site.kernel.actors import Actor
+from billing_site.kernel.money import EXACT
 from catalog.pricing.usage import Usage
 from invoicing.calculation.draft import Draft
-from invoicing.calculation.facts import ChargeFacts, QuantitySource, ShareFacts
-from invoicing.models import Invoice, PendingCharge, Seller
-from invoicing.queries.fees import PricedFee
+from invoicing.calculation.facts import ChargeFacts, QuantitySource
+from invoicing.calculation.shares import ShareFacts
+from invoicing.calculation.unused import CreditedFacts
+from invoicing.models import Invoice, InvoiceLine, PendingCharge, Seller
+from invoicing.queries.fees import PricedFee, measure_agreed
 from invoicing.queries.pending_charges import draft_charges, load_waiting, lock_waiting, map_items, read_charge
 from invoicing.services.drafting import DraftToWrite, write_drafts
 from invoicing.services.issuing import issue_invoices
@@ -41,11 +45,33 @@ class Settled:
     invoice: Invoice | None = None
 
 
-def make_charge(item: SubscriptionItem, fee: PricedFee, part: ProratedPart) -> ProratedCharge:
-    """Return `part` of a fee as a charge of `item`."""
+@dataclass(frozen=True, slots=True)
+class ProratedSide:
+    """One side of a proration before it is known what carries it: `part` of a fee of an item."""
+
+    item: SubscriptionItem
+    fee: PricedFee
+    part: ProratedPart
+
+    @property
+    def is_note(self) -> bool:
+        """Tell whether a credit note is to give it back."""
+        return self.part.settlement != "negative_line" and self.fee.is_paid
+
+
+def make_charge(
+    item: SubscriptionItem, fee: PricedFee, part: ProratedPart, *, credits: CreditedFacts | None = None
+) -> ProratedCharge:
+    """
+    Return `part` of a fee as a charge of `item`. A credit names its line, and never gives back more than is left of it.
+
+    `credits` says otherwise, where notes gave a part of it back.
+    """
     if fee.terms is None:
         raise ValueError("a fee without a price cannot be prorated")
     share = part.share
+    if part.kind == "credit" and fee.line is not None and credits is None:
+        credits = CreditedFacts(fee.line.public_id, _measure_left(fee, fee.line))
     facts = ChargeFacts(
         type="proration",
         item_id=item.public_id,
@@ -59,8 +85,24 @@ def make_charge(item: SubscriptionItem, fee: PricedFee, part: ProratedPart) -> P
         share=ShareFacts(share.numerator, share.denominator, share.describe()),
         is_credit=part.kind == "credit",
         discount=fee.period_fee.discount,
+        credits=credits,
     )
     return ProratedCharge(item, facts)
+
+
+def make_side_charge(side: ProratedSide) -> ProratedCharge:
+    """Return a side of a proration as a line, above or below zero."""
+    return make_charge(side.item, side.fee, side.part)
+
+
+def _measure_left(fee: PricedFee, line: InvoiceLine) -> Decimal | None:
+    """Return what notes left of a line, as it was agreed; None where there is no note, and nothing to heed."""
+    net = line.amount - line.discount
+    if fee.left == net:
+        return None
+    _, agreed = measure_agreed(line)
+    with localcontext(EXACT):
+        return Decimal(max(0, fee.left)) * agreed / net
 
 
 def settle_charges(

@@ -182,7 +182,10 @@ class TestRefusals:
             change_subscription(subscription_id=key, request=ChangeRequest(plan_key="max"), at=AT, actor=SERVICE)
         with pytest.raises(InvalidState):
             reactivate_subscription(subscription_id=key, at=AT, actor=SERVICE)
-        assert cancel_subscription(subscription_id=key, at=AT, actor=SERVICE, at_period_end=False).status == "canceled"
+        assert (
+            cancel_subscription(subscription_id=key, at=AT, actor=SERVICE, at_period_end=False).subscription.status
+            == "canceled"
+        )
         assert not Invoice.objects.exists()
 
 

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from accounts.api.serializers.subscriptions import INTERVALS, SubscriptionSerializer
+from accounts.api.serializers.unused_time import UnusedTimeNoteSerializer
 from accounts.models import CollectionMethod, Subscription
 from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import (
@@ -109,7 +110,8 @@ class ChangePreviewSerializer(serializers.Serializer[ChangeOutcome]):
     What a change would come to.
 
     Lines are billed at once with always_invoice and wait for the next invoice with create_prorations; with none, and at
-    the period's end, there are none. A negative total becomes invoice credit.
+    the period's end, there are none. A negative total becomes invoice credit. What a cheaper plan that is billed at
+    once gives back of a paid invoice is a credit note.
     """
 
     direction = serializers.ChoiceField(choices=_DIRECTIONS, allow_null=True, source="plan.direction", default=None)
@@ -121,6 +123,7 @@ class ChangePreviewSerializer(serializers.Serializer[ChangeOutcome]):
         choices=_BEHAVIORS, allow_null=True, source="plan.timing.proration_behavior", default=None
     )
     lines = serializers.SerializerMethodField()
+    credit_notes = UnusedTimeNoteSerializer(many=True, source="notes")
     subtotal = serializers.SerializerMethodField()
     discount = serializers.SerializerMethodField()
     tax = serializers.SerializerMethodField()

@@ -16,8 +16,11 @@ from django.db import connection
 from billing_site.kernel.periods import add_months
 from invoicing.queries.reports.asking import Asked, ReportTable, divide, last_moment
 
-# A fee covers its period. One in arrears is billed when its period is over: until the next one it is taken to go on.
-_FEES: Final = """
+_UNIT_MONTHS: Final = """CASE price.interval
+            WHEN 'month' THEN 1 WHEN 'year' THEN 12 WHEN 'week' THEN 84.0 / 365 ELSE 12.0 / 365 END"""
+# A fee covers its period; a note for unused time takes it back from there on. One in arrears is billed when its period
+# is over: until the next one it is taken to go on.
+_FEES: Final = f"""
     SELECT invoice.account_id, line.currency, line.period_start,
         CASE WHEN price.billing_timing = 'arrears' AND line.type = 'subscription'
             THEN least(coalesce(subscription.ended_at, 'infinity'), line.period_end
@@ -26,17 +29,17 @@ _FEES: Final = """
                     * price.interval_count))
             ELSE line.period_end END AS covered_until,
         (CASE
-            WHEN (line.trace #> '{charge,share}') IS NULL THEN (line.amount - line.discount)::numeric
-            WHEN line.trace #>> '{charge,price,model}' IN ('per_unit', 'flat') AND line.amount <> 0
-                AND line.trace #> '{charge,price,options}' IS NULL AND line.trace -> 'tax_included' IS NULL THEN
-                CASE WHEN line.trace #> '{charge,is_credit}' IS NULL THEN 1 ELSE -1 END
-                * ((line.trace #>> '{charge,price,unit_amount}')::numeric * line.quantity
-                    - coalesce((line.trace #>> '{charge,discount}')::numeric, 0))
+            WHEN (line.trace #> '{{charge,credits,given}}') IS NOT NULL THEN 0
+            WHEN (line.trace #> '{{charge,share}}') IS NULL THEN (line.amount - line.discount)::numeric
+            WHEN line.trace #>> '{{charge,price,model}}' IN ('per_unit', 'flat') AND line.amount <> 0
+                AND line.trace #> '{{charge,price,options}}' IS NULL AND line.trace -> 'tax_included' IS NULL THEN
+                CASE WHEN line.trace #> '{{charge,is_credit}}' IS NULL THEN 1 ELSE -1 END
+                * ((line.trace #>> '{{charge,price,unit_amount}}')::numeric * line.quantity
+                    - coalesce((line.trace #>> '{{charge,discount}}')::numeric, 0))
                 * (1 - line.discount::numeric / line.amount)
-            ELSE (line.amount - line.discount) * (line.trace #>> '{charge,share,denominator}')::numeric
-                / nullif((line.trace #>> '{charge,share,numerator}')::numeric, 0)
-        END) / (price.interval_count * CASE price.interval
-            WHEN 'month' THEN 1 WHEN 'year' THEN 12 WHEN 'week' THEN 84.0 / 365 ELSE 12.0 / 365 END) AS monthly
+            ELSE (line.amount - line.discount) * (line.trace #>> '{{charge,share,denominator}}')::numeric
+                / nullif((line.trace #>> '{{charge,share,numerator}}')::numeric, 0)
+        END) / (price.interval_count * {_UNIT_MONTHS}) AS monthly
     FROM invoice_lines AS line
     JOIN invoices AS invoice ON invoice.id = line.invoice_id
     JOIN prices AS price ON price.id = line.price_id AND price.meter_id IS NULL
@@ -45,7 +48,24 @@ _FEES: Final = """
         AND line.period_end > %(earliest)s - interval '1 year' AND line.period_start <= %(latest)s
         AND (%(org)s::text IS NULL OR invoice.org_id = %(org)s)
         AND (%(currency)s::text IS NULL OR invoice.currency = %(currency)s)
-"""
+    UNION ALL
+    SELECT note.account_id, note.currency, unused.starts, unused.ends,
+        -(line.trace #>> '{{unused,fee}}')::numeric * (line.trace #>> '{{unused,net}}')::numeric
+            / (line.trace #>> '{{unused,gross}}')::numeric / (price.interval_count * {_UNIT_MONTHS})
+    FROM credit_note_lines AS line
+    JOIN credit_notes AS note ON note.id = line.credit_note_id
+    JOIN invoice_lines AS billed ON billed.id = line.invoice_line_id
+    JOIN prices AS price ON price.id = billed.price_id
+    CROSS JOIN LATERAL (
+        SELECT (line.trace #>> '{{unused,period,0}}')::timestamptz AS starts,
+            (line.trace #>> '{{unused,period,1}}')::timestamptz AS ends
+    ) AS unused
+    WHERE note.status = 'issued' AND line.trace #> '{{unused}}' IS NOT NULL
+        AND line.trace #> '{{unused,given}}' IS NULL
+        AND unused.ends > %(earliest)s - interval '1 year' AND unused.starts <= %(latest)s
+        AND (%(org)s::text IS NULL OR note.org_id = %(org)s)
+        AND (%(currency)s::text IS NULL OR note.currency = %(currency)s)
+"""  # noqa: S608 - joined with a constant
 # Amounts are rounded once per account and moment, so that the movements sum to the difference.
 _MONTHS: Final = f"""
     WITH moment AS (

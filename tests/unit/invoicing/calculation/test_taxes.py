@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from billing_site.kernel.periods import Period
 from invoicing.calculation.discounts import DiscountFacts
 from invoicing.calculation.draft import Draft, draft_invoice
-from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, ShareFacts
+from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
+from invoicing.calculation.shares import ShareFacts
 from invoicing.calculation.taxes import (
     TaxBase,
     TaxFacts,
