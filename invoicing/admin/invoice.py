@@ -136,9 +136,7 @@ class InvoiceAdmin(EditingActions, CreditingActions, MailActions, ReportPages, B
     actions = ("void",)
     actions_list = ("create",)
     actions_detail = (
-        "look",
-        "download",
-        "send_again",
+        {"title": "Document", "icon": "article", "items": ["look", "download", "send_again"]},
         "finalize",
         {"title": "Edit", "icon": "edit", "items": ["add_line", "take_line", "put_discount"]},
         "pay",
