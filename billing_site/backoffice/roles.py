@@ -55,7 +55,7 @@ ROLES: Final[dict[str, Role]] = {
             "accounts.adjust_credit",
             "accounts.grant_credit",
             "invoicing.issue_credit_note",
-            "invoicing.send_invoice",
+            "invoicing.send_document",
             "metering.dismiss_*",
             "platform.cancel_*",
         ),

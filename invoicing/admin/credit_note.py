@@ -23,6 +23,7 @@ from billing_site.backoffice.display import (
 )
 from billing_site.backoffice.history import timeline_display
 from invoicing.admin.explanations import explain_note
+from invoicing.admin.invoice_mails import MailActions
 from invoicing.admin.papers import send_pdf, show_sheet
 from invoicing.calculation.explain_taxes import percent as show_percent
 from invoicing.models import CreditNote, CreditNoteLine, CreditNoteStatus, CreditNoteTax
@@ -119,7 +120,7 @@ def _tell_voiding(note: CreditNote) -> str:
 
 
 @admin.register(CreditNote)
-class CreditNoteAdmin(BackOfficeAdmin):
+class CreditNoteAdmin(MailActions, BackOfficeAdmin):
     """What was taken back of issued invoices. Notes never change; they can be voided."""
 
     financial = True
@@ -141,7 +142,7 @@ class CreditNoteAdmin(BackOfficeAdmin):
         "account__name",
     )
     search_help_text = "A number (CN-0042 or INV-0042), an id such as cn_…, or the account's name, id or e-mail"
-    actions_detail = ("look", "download", "void")
+    actions_detail = ("look", "download", "send_again", "void")
     inlines = (NoteLineInline, NoteTaxInline)
     fieldsets = (
         (
@@ -170,12 +171,13 @@ class CreditNoteAdmin(BackOfficeAdmin):
         ),
         ("Voided", {"fields": (("voided", "reversal"), "void_reason")}),
         ("Why this amount", {"fields": ("explanation",)}),
+        ("Mails", {"fields": ("mails",)}),
         ("History", {"fields": ("timeline",)}),
     )
     readonly_fields = (
         *("label", "state", "invoice_link", "account_link", "issued", "entry_link", "approval_link", "public_id"),
         *("shown_subtotal", "shown_tax", "shown_total", "shown_applied", "shown_credited", "shown_outside"),
-        *("recomputed", "voided", "reversal", "explanation", "timeline"),
+        *("recomputed", "voided", "reversal", "explanation", "mails", "timeline"),
     )
     state = status_badge()
     invoice_link = link_display("invoice", description="Invoice", ordering="invoice__number")

@@ -1,4 +1,4 @@
-"""Mails of an invoice in the back office: what became of them, and sending one again."""
+"""Mails of documents in the back office: what became of them, and sending one again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from billing_site.backoffice.actions import Call, ObjectForm, service_action
 from billing_site.backoffice.admin.notices import render_notices
-from invoicing.models import Invoice, InvoiceStatus
-from invoicing.services.invoice_mails import get_recipient, send_invoice_again
+from invoicing.models import CreditNote, Invoice
+from invoicing.services.invoice_mails import (
+    get_recipient,
+    is_mailed,
+    send_credit_note_again,
+    send_invoice_again,
+)
 
 
 class RecipientForm(ObjectForm):
@@ -28,36 +33,39 @@ class RecipientForm(ObjectForm):
             self.fields["recipient"].initial = get_recipient(self.obj)
 
 
-def _foresee(invoices: Sequence[Invoice]) -> str:
-    names = ", ".join(str(invoice) for invoice in invoices)
+def _foresee(documents: Sequence[Invoice | CreditNote]) -> str:
+    names = ", ".join(str(document) for document in documents)
     return (
         f"{names} goes out by mail with its PDF, in the language of the document, whatever the seller's switches say."
     )
 
 
-def _warn(invoices: Sequence[Invoice]) -> Iterable[str]:
-    for invoice in invoices:
-        if not get_recipient(invoice):
-            yield f"{invoice.account} has no mail address: write one below."
+def _warn(documents: Sequence[Invoice | CreditNote]) -> Iterable[str]:
+    for document in documents:
+        if not get_recipient(document):
+            yield f"{document.account} has no mail address: write one below."
 
 
 class MailActions:
-    """Sending an invoice again, and the list of its messages."""
+    """Sending a document again, and the list of its messages."""
 
     @service_action(
         description="Send by mail",
-        permission="invoicing.send_invoice",
+        permission="invoicing.send_document",
         effect=_foresee,
         warnings=_warn,
-        allowed=lambda invoice: invoice.number is not None and invoice.status != InvoiceStatus.VOID,
+        allowed=is_mailed,
         form=RecipientForm,
         icon="outgoing_mail",
     )
-    def send_again(self, request: HttpRequest, invoice: Invoice, call: Call) -> str:
-        address = call.data["recipient"]
-        send_invoice_again(invoice_id=invoice.pk, recipient=address, at=call.at, actor=call.actor, reason=call.reason)
-        return f"{invoice} goes to {address}."
+    def send_again(self, request: HttpRequest, document: Invoice | CreditNote, call: Call) -> str:
+        to: dict[str, Any] = {"recipient": call.data["recipient"], "at": call.at, "actor": call.actor}
+        if isinstance(document, Invoice):
+            send_invoice_again(invoice_id=document.pk, reason=call.reason, **to)
+        else:
+            send_credit_note_again(credit_note_id=document.pk, reason=call.reason, **to)
+        return f"{document} goes to {to['recipient']}."
 
     @admin.display(description="")
-    def mails(self, invoice: Invoice) -> SafeString | str:
-        return render_notices(invoice.public_id, zone=invoice.account.timezone)
+    def mails(self, document: Invoice | CreditNote) -> SafeString | str:
+        return render_notices(document.public_id, zone=document.account.timezone)

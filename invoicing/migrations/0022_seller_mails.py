@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='seller',
             name='mails_receipts',
-            field=models.BooleanField(default=False, help_text='When an invoice that was open is paid; also at issue where invoices are not mailed.', verbose_name='Payments are confirmed by mail'),
+            field=models.BooleanField(default=False, help_text='When an invoice that was open is paid; also at issue where invoices are not mailed.', verbose_name='Payments are mailed'),
         ),
         migrations.AlterField(
             model_name='seller',

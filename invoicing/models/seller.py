@@ -115,7 +115,7 @@ class Seller(Identified, Timestamped):
     )
     mails_receipts = models.BooleanField(
         default=False,
-        verbose_name="Payments are confirmed by mail",
+        verbose_name="Payments are mailed",
         help_text="When an invoice that was open is paid; also at issue where invoices are not mailed.",
     )
     mails_credit_notes = models.BooleanField(

@@ -86,23 +86,51 @@ def send_invoice_again(
     invoice = Invoice.objects.select_related("account", "seller").filter(id=invoice_id).first()
     if invoice is None:
         raise NotFound("invoice")
-    if invoice.number is None or invoice.status == InvoiceStatus.VOID:
+    if not is_mailed(invoice):
         raise InvalidState("Only an issued invoice that is not void is mailed.", current_status=invoice.status)
-    address = recipient.strip()
+    return _send_again("invoice", invoice, recipient.strip(), at=at, actor=actor, reason=reason)
+
+
+@transaction.atomic
+def send_credit_note_again(
+    *, credit_note_id: uuid.UUID, recipient: str, at: datetime, actor: Actor, reason: str = ""
+) -> Notice:
+    """
+    Mail a credit note; see `send_invoice_again`.
+
+    :raises NotFound: if there is none. :raises InvalidState: for a void one, and within the minute.
+    :raises ValidationFailed: for what is no mail address.
+    """
+    note = CreditNote.objects.select_related("account", "seller").filter(id=credit_note_id).first()
+    if note is None:
+        raise NotFound("credit_note")
+    if not is_mailed(note):
+        raise InvalidState("A void credit note is not mailed.", current_status=note.status)
+    return _send_again("credit_note", note, recipient.strip(), at=at, actor=actor, reason=reason)
+
+
+def is_mailed(document: Invoice | CreditNote) -> bool:
+    """Tell whether a document may be mailed: it is issued, and not void."""
+    return document.number is not None and document.status not in (InvoiceStatus.VOID, CreditNoteStatus.VOID)
+
+
+def _send_again(
+    kind: MailKind, document: Invoice | CreditNote, address: str, *, at: datetime, actor: Actor, reason: str
+) -> Notice:
     try:
         validate_email(address)
     except ValidationError as error:
         raise ValidationFailed.of("/recipient", "invalid", f"{address[:100]!r} is not a mail address.") from error
-    key = f"invoice.again:{invoice.public_id}:{address.lower()[:100]}:{at:%Y%m%d%H%M}"
-    if not queue_notices([_new_mail("invoice", invoice, key=key, recipient=address)]):
-        raise InvalidState(f"It went to {address} a moment ago.", current_status=invoice.status)
+    key = f"{kind}.again:{document.public_id}:{address.lower()[:100]}:{at:%Y%m%d%H%M}"
+    if not queue_notices([_new_mail(kind, document, key=key, recipient=address)]):
+        raise InvalidState(f"It went to {address} a moment ago.", current_status=document.status)
     events.emit(
-        "invoice.sent",
-        subject=invoice,
-        account_id=invoice.account_id,
+        f"{kind}.sent",
+        subject=document,
+        account_id=document.account_id,
         at=at,
         actor=actor,
-        data={"id": invoice.public_id, "number": invoice.number_text, "recipient": address},
+        data={"id": document.public_id, "number": document.number_text, "recipient": address},
         reason=reason,
     )
     return Notice.objects.get(key=key)

@@ -25,10 +25,10 @@ from invoicing.models import Invoice, Seller
 from invoicing.queries.dry_runs import dry_run
 from invoicing.services.balance_payments import pay_from_balance
 from invoicing.services.credit_note_documents import get_credit_note_pdf
-from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.credit_notes import issue_credit_note, void_credit_note
 from invoicing.services.credit_requests import CreditRequest
 from invoicing.services.documents import get_invoice_pdf
-from invoicing.services.invoice_mails import send_invoice_again
+from invoicing.services.invoice_mails import send_credit_note_again, send_invoice_again
 from invoicing.services.invoices import void_invoice
 from invoicing.services.sellers import ensure_default_seller, update_seller
 from tests.support import world
@@ -256,6 +256,20 @@ class TestSendAgain:
         with pytest.raises(InvalidState):
             send_invoice_again(invoice_id=invoice.pk, recipient="ada@acme.example", **BY)
 
+    def test_of_a_credit_note(self) -> None:
+        note = credit(bill(), 400)
+        send_credit_note_again(credit_note_id=note.pk, recipient="ada@acme.example", **BY)
+        with pytest.raises(InvalidState, match="a moment ago"):
+            send_credit_note_again(credit_note_id=note.pk, recipient="ada@acme.example", **BY)
+        assert [message.subject for message in send()] == [
+            "Invoice INV-0001 from Harbour GmbH",
+            "Credit note CN-0001 from Harbour GmbH",
+        ]
+        assert Event.objects.get(type="credit_note.sent").data["recipient"] == "ada@acme.example"
+        void_credit_note(credit_note_id=note.pk, **BY)
+        with pytest.raises(InvalidState):
+            send_credit_note_again(credit_note_id=note.pk, recipient="bob@acme.example", **BY)
+
 
 class TestPages:
     @pytest.fixture
@@ -271,6 +285,12 @@ class TestPages:
         page = browser.get(reverse("admin:invoicing_invoice_change", args=[invoice.pk])).content.decode()
         assert "There is no mail address." in page
 
+    def test_a_message_is_shown_as_it_went_out(self, browser: Client) -> None:
+        bill()
+        send()
+        page = browser.get(reverse("admin:platform_notice_change", args=[Notice.objects.get().pk])).content.decode()
+        assert "Hello Acme,<br><br>Your invoice INV-0001" in page
+
     def test_it_is_sent_after_a_page_that_says_to_whom(self, browser: Client) -> None:
         invoice = bill()
         url = reverse("admin:invoicing_invoice_send_again", args=[invoice.pk])
@@ -281,3 +301,12 @@ class TestPages:
             done = browser.post(url, posted, follow=True)
         assert "INV-0001 goes to ada@acme.example." in done.content.decode()
         assert {notice.recipient for notice in Notice.objects.all()} == {"pay@acme.example", "ada@acme.example"}
+
+    def test_so_is_a_credit_note(self, browser: Client) -> None:
+        note = credit(bill(), 400)
+        url = reverse("admin:invoicing_creditnote_send_again", args=[note.pk])
+        with clock.travel(AT):
+            posted = {"_confirmed": "1", "reason": "They lost it", "recipient": "ada@acme.example"}
+            done = browser.post(url, posted, follow=True).content.decode()
+        assert "CN-0001 goes to ada@acme.example." in done
+        assert "Pending</span>" in done

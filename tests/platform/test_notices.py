@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import smtplib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -11,13 +13,19 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.db import transaction
+from django.core.mail import EmailMultiAlternatives
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from billing_site.platform.models import Notice, NoticeChannel
+from billing_site.platform.services import notices
 from billing_site.platform.services.notices import (
     KEPT,
     LOST_AFTER,
     WAITS,
+    Attachment,
+    Composed,
+    DeliveryRefused,
     NewNotice,
     purge_notices,
     queue_notices,
@@ -89,6 +97,20 @@ class TestQueueNotices:
         assert sent_jobs.of("platform.send_notices") == [{"notice_ids": [str(notice.pk)]}]
         assert (notice.status, notice.subject, notice.attempts) == ("pending", "Cost is above", 0)
 
+    @pytest.mark.parametrize("recipient", ["", "no address", "a@b"])
+    def test_keeps_a_mail_that_has_nowhere_to_go_as_failed(self, recipient: str, sent_jobs: SentJobs) -> None:
+        notice = queue(replace(MAIL, recipient=recipient))
+        assert notice.status == "failed"
+        assert notice.error
+        assert not sent_jobs
+        assert sweep_notices(at=AT) == 0
+
+    def test_rings_for_twenty_at_a_time(self, sent_jobs: SentJobs, django_capture_on_commit_callbacks: Any) -> None:
+        with django_capture_on_commit_callbacks(execute=True), CaptureQueriesContext(connection) as queries:
+            assert queue_notices([replace(MAIL, key=f"n{number}") for number in range(45)]) == 45
+        assert [len(job["notice_ids"]) for job in sent_jobs.of("platform.send_notices")] == [20, 20, 5]
+        assert len(queries) == 2
+
     def test_tells_the_same_thing_once(self) -> None:
         queue(MAIL)
         assert queue_notices([MAIL]) == 0
@@ -132,6 +154,25 @@ class TestSendNotice:
         assert (notice.status, notice.attempts, notice.due_at) == ("failed", len(WAITS) + 1, None)
         assert notice.error == "No mail server is set: BILLING_EMAIL_URL."
 
+    @pytest.mark.parametrize(
+        ("codes", "status", "error"),
+        [
+            ([550], "failed", "The mail server refuses the address."),
+            ([451], "pending", "The mail was not taken: SMTPRecipientsRefused."),
+        ],
+    )
+    def test_does_not_try_again_what_the_server_refuses_for_good(
+        self, monkeypatch: pytest.MonkeyPatch, codes: list[int], status: str, error: str
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise smtplib.SMTPRecipientsRefused({str(code): (code, b"no") for code in codes})
+
+        monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
+        notice = queue(MAIL)
+        assert not send_notice(notice_id=notice.pk, at=AT)
+        notice.refresh_from_db()
+        assert (notice.status, notice.error) == (status, error)
+
     def test_posts_to_the_chat_without_mentions(self, room: ChatRoom) -> None:
         notice = queue(CHAT)
         assert send_notice(notice_id=notice.pk, at=AT)
@@ -156,6 +197,61 @@ class TestSendNotice:
         assert not send_notice(notice_id=notice.pk, at=AT)
         notice.refresh_from_db()
         assert notice.error == "The address is not a public one."
+
+
+class TestComposers:
+    """Messages whose text is written when they are sent."""
+
+    @pytest.fixture
+    def written(self, monkeypatch: pytest.MonkeyPatch) -> list[Notice]:
+        written: list[Notice] = []
+
+        def write(notice: Notice) -> Composed:
+            written.append(notice)
+            if notice.about == "gone":
+                raise LookupError(notice.about)
+            if notice.about == "over":
+                raise DeliveryRefused("It is over.")
+            file = Attachment("a.pdf", b"%PDF", "application/pdf")
+            return Composed("Better\nsubject", "Text", "<p>Text</p>", (file,))
+
+        monkeypatch.setattr(notices, "_composers", {"test": write})
+        return written
+
+    def queue(self, about: str = "") -> Notice:
+        return queue(replace(MAIL, body="", about=about, composer="test"))
+
+    def test_write_text_html_and_files_when_it_is_sent(self, written: list[Notice]) -> None:
+        notice = self.queue()
+        assert written == []
+        assert send_notice(notice_id=notice.pk, at=AT)
+        [message] = mail.outbox
+        assert isinstance(message, EmailMultiAlternatives)
+        assert (message.subject, message.body) == ("Better subject", "Text")
+        assert message.alternatives == [("<p>Text</p>", "text/html")]
+        assert message.attachments == [("a.pdf", b"%PDF", "application/pdf")]
+        notice.refresh_from_db()
+        assert (notice.subject, notice.body) == ("Better subject", "Text")
+
+    def test_that_fail_are_asked_again_and_stop_nobody(self, written: list[Notice]) -> None:
+        notice = self.queue("gone")
+        queue(replace(MAIL, key="other"))
+        assert sweep_notices(at=AT) == 1
+        notice.refresh_from_db()
+        assert (notice.status, notice.error) == ("pending", "The message could not be written: LookupError.")
+        assert notice.due_at == AT + WAITS[0]
+
+    def test_may_withdraw_it(self, written: list[Notice]) -> None:
+        notice = self.queue("over")
+        assert not send_notice(notice_id=notice.pk, at=AT)
+        notice.refresh_from_db()
+        assert (notice.status, notice.error) == ("failed", "It is over.")
+
+    def test_that_nobody_knows_make_no_message(self) -> None:
+        notice = queue(replace(MAIL, composer="unknown"))
+        assert not send_notice(notice_id=notice.pk, at=AT)
+        notice.refresh_from_db()
+        assert notice.error == "The message could not be written: KeyError."
 
 
 class TestSweepNotices:

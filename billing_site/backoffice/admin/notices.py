@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from billing_site.backoffice.admin.base import BackOfficeAdmin
 from billing_site.backoffice.display import (
@@ -71,17 +71,21 @@ class NoticeAdmin(BackOfficeAdmin):
                     ("about_link", "attempts"),
                     ("written", "sent"),
                     ("next_attempt", "error"),
-                    "body",
+                    "text",
                     "public_id",
                 )
             },
         ),
     )
-    readonly_fields = ("state", "about_link", "written", "sent", "next_attempt", "public_id")
+    readonly_fields = ("state", "about_link", "text", "written", "sent", "next_attempt", "public_id")
     state = status_badge(tones=_TONES, description="State")
     written = timestamp_display("created_at", description="Written")
     sent = timestamp_display("sent_at", description="Sent")
     next_attempt = timestamp_display("due_at", description="Next attempt")
+
+    @admin.display(description="Text")
+    def text(self, notice: Notice) -> SafeString | str:
+        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in notice.body.splitlines())) or NOTHING
 
     @admin.display(description="About")
     def about_link(self, notice: Notice) -> str:
