@@ -1,4 +1,4 @@
-"""One invoice credited by many at once, credited while it is paid, and a note voided by many at once."""
+"""One invoice credited by many at once, or while it is paid; requests approved and notes voided by many at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from threading import Barrier
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -15,10 +16,14 @@ from django.db.models import Sum
 from accounts.models import LedgerAccount
 from accounts.queries.proof import prove_ledger
 from accounts.services.deposits import deposit
+from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError
+from billing_site.platform.models import Approval
+from billing_site.platform.services.approvals import approve
 from invoicing.calculation.credit_facts import Wish
 from invoicing.models import CreditNote, Invoice
 from invoicing.services.balance_payments import pay_from_balance
+from invoicing.services.credit_note_approvals import credit_or_request
 from invoicing.services.credit_notes import issue_credit_note, void_credit_note
 from invoicing.services.credit_requests import CreditRequest
 from tests.support import world
@@ -92,6 +97,35 @@ def test_a_note_and_a_payment_share_what_remains() -> None:
     assert (invoice.status, pots["receivable"]) == ("paid", 0)
     assert -pots["prepaid"] - pots.get("invoice_credit", 0) == 600
     assert note.amount_applied + note.amount_credited == 600
+
+
+def ask(invoice: Invoice, amount: int) -> Approval:
+    request = CreditRequest(Wish(amount=amount))
+    ann = Actor("staff", "ann")
+    outcome = credit_or_request(invoice_id=invoice.pk, request=request, at=LATER, actor=ann, reason="promised")
+    assert isinstance(outcome.done, Approval)
+    return outcome.done
+
+
+def test_a_request_is_approved_once(settings: Any) -> None:
+    settings.BILLING_APPROVAL_LIMIT = 100
+    asked = ask(make_invoice(), 300)
+    people = [Actor("staff", f"person-{number}") for number in range(5)]
+    assert run_together([partial(approve, approval_id=asked.pk, at=LATER, actor=each) for each in people]) == 1
+    assert (CreditNote.objects.get().total, get_receivable()) == (300, 700)
+
+
+def test_a_request_that_is_approved_beside_another_note_never_passes_the_invoice(settings: Any) -> None:
+    settings.BILLING_APPROVAL_LIMIT = 600
+    invoice = make_invoice()
+    asked = ask(invoice, 700)
+    decide = partial(approve, approval_id=asked.pk, at=LATER, actor=Actor("staff", "bob"))
+    assert run_together([decide, partial(credit, invoice, 600)]) == 1
+    note = CreditNote.objects.get()
+    asked.refresh_from_db()
+    assert (note.total, asked.status) in {(700, "approved"), (600, "pending")}
+    assert get_receivable() == 1000 - note.total
+    assert prove_ledger().holds
 
 
 def test_a_note_is_voided_once() -> None:
