@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -11,10 +12,13 @@ from billing_site.backoffice.actions import change_url
 from invoicing.documents import InvoiceView
 from invoicing.documents.logos import embed_logo
 from invoicing.documents.sheet import compose_sheet
+from invoicing.models import InvoiceStatus
 
 
 def show_sheet(page: Any, request: HttpRequest, document: Any, view: InvoiceView) -> TemplateResponse:
-    """Return the page that shows a document in the words of its file."""
+    """Return the page that shows a document in the words of its file; one that was voided since is marked so."""
+    if document.status == InvoiceStatus.VOID:
+        view = replace(view, status="void")
     context = {
         **page.admin_site.each_context(request),
         "title": str(document),

@@ -123,7 +123,7 @@ class _Composer:
             title=title,
             subject=words("{document} to {name}", document=title, name=document.buyer.name),
             number=document.number or words("Draft, not issued"),
-            mark=words("DRAFT") if document.is_draft else words("VOID") if is_void else "",
+            mark=words("VOID") if is_void else words("DRAFT") if document.is_draft else "",
             tone="alarm" if is_void else "plain",
             test_notice=words("Test mode: not a request for payment") if document.test_mode else "",
             parties=(

@@ -6,14 +6,14 @@ import uuid
 from decimal import Decimal
 
 from billing_site.kernel.money import EXACT
+from invoicing.calculation.wording import UNUSED_TIME, join_words
 from invoicing.documents import InvoiceView, LineView, TaxLineView
-from invoicing.documents.engine_words import translate_zero
+from invoicing.documents.engine_words import translate_description, translate_zero
 from invoicing.documents.words import Words, choose_locale, load_words, marked
 from invoicing.models import CreditNote, CreditNoteDocument, CreditNoteLine, CreditNoteTax, SellerLogo
 from invoicing.queries.credit_notes import read_unused
 from invoicing.queries.documents import build_party, describe_line
 
-UNUSED_TIME = marked("unused time")
 _REASONS = {
     "duplicate": marked("Duplicate"),
     "fraudulent": marked("Fraudulent"),
@@ -79,8 +79,9 @@ def _build_line(line: CreditNoteLine, words: Words) -> LineView:
 
 def _describe(line: CreditNoteLine, words: Words) -> str:
     """Translate what the engine writes, and the invoice's own description, also where somebody put a text before it."""
-    if read_unused(line) is not None and line.description.endswith(f" · {UNUSED_TIME}"):
-        return line.description.removesuffix(UNUSED_TIME) + words(UNUSED_TIME)
+    if read_unused(line) is not None:
+        plan = line.description.removesuffix(join_words("", UNUSED_TIME))
+        return translate_description(line.description, names=(plan,), words=words)
     before = line.description.removesuffix(line.invoice_line.description)
     if before == line.description:
         return line.description

@@ -24,6 +24,7 @@ from invoicing.calculation.credit_facts import WantedLine, Wish
 from invoicing.calculation.credit_notes import CreditDraft
 from invoicing.calculation.shares import ShareFacts
 from invoicing.calculation.unused import CreditedFacts, UnusedFacts
+from invoicing.calculation.wording import UNUSED_TIME, join_words
 from invoicing.models import CreditNote, CreditReason, Invoice, InvoiceLine, InvoiceStatus
 from invoicing.queries.billables import load_billables
 from invoicing.queries.fees import find_billed_fee, find_earlier_lines, list_fee_items, measure_agreed
@@ -129,7 +130,7 @@ class _Want:
         return WantedLine(
             line=self.line.public_id,
             amount=None if self.line is self.side.fee.line else self.rest,
-            description=f"{self.side.fee.plan_name} · unused time",
+            description=join_words(self.side.fee.plan_name, UNUSED_TIME),
             unused=self.facts,
         )
 

@@ -28,7 +28,7 @@ from invoicing.services.credit_note_documents import get_credit_note_pdf
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.credit_requests import CreditRequest
 from invoicing.services.documents import get_invoice_pdf
-from invoicing.services.invoices import finalize_invoice
+from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.seller_logos import change_logo
 from invoicing.services.sellers import ensure_default_seller, update_seller
 from tests.invoicing.test_sellers import SVG
@@ -196,3 +196,12 @@ class TestPage:
         page = client.get(reverse("admin:invoicing_invoice_look", args=[draft.pk])).content.decode()
         assert "ENTWURF" in page
         assert "Entwurf, nicht ausgestellt" in page
+
+    def test_a_void_document_is_marked_and_its_file_stays(self, client: Client, seller: Seller) -> None:
+        invoice = bill(language="de")
+        content = get_invoice_pdf(invoice)
+        void_invoice(invoice_id=invoice.pk, at=world.NOVEMBER, actor=world.TESTER)
+        page = client.get(reverse("admin:invoicing_invoice_look", args=[invoice.pk])).content.decode()
+        assert "STORNO" in page
+        assert "Dieses Dokument wurde storniert" in page
+        assert get_invoice_pdf(Invoice.objects.get(pk=invoice.pk)) == content
