@@ -4,6 +4,7 @@ from invoicing.admin import panels
 from invoicing.admin.billing_job import BillingJobAdmin
 from invoicing.admin.credit_note import CreditNoteAdmin
 from invoicing.admin.invoice import InvoiceAdmin
+from invoicing.admin.invoice_item import InvoiceItemAdmin
 from invoicing.admin.plan_move import PlanMoveAdmin
 from invoicing.admin.review import InvoiceReviewAdmin
 from invoicing.admin.run import BillingRunAdmin
@@ -16,6 +17,7 @@ __all__ = [
     "BillingRunAdmin",
     "CreditNoteAdmin",
     "InvoiceAdmin",
+    "InvoiceItemAdmin",
     "InvoiceReviewAdmin",
     "PlanMoveAdmin",
     "SellerAdmin",

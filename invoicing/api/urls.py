@@ -7,6 +7,7 @@ from invoicing.api.views.cycle import CycleRunAllView, CycleRunUserView, CycleRu
 from invoicing.api.views.estimate import BillingEstimateView
 from invoicing.api.views.impact import CatalogImpactView
 from invoicing.api.views.invoice_editing import InvoiceEditingViewSet
+from invoicing.api.views.invoice_items import InvoiceItemViewSet
 from invoicing.api.views.invoices import InvoiceViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
 from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
@@ -44,6 +45,14 @@ urlpatterns = [
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
     path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),
     path(f"{INTERNAL}/catalog/impact", CatalogImpactView.as_view()),
+    path(
+        f"{INTERNAL}/accounts/<path:account_id>/invoice-items",
+        InvoiceItemViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path(
+        f"{INTERNAL}/accounts/<path:account_id>/invoice-items/<str:item_id>",
+        InvoiceItemViewSet.as_view({"delete": "destroy"}),
+    ),
     path(f"{INTERNAL}/reports/<str:report>", ReportView.as_view()),
     path(f"{INTERNAL}/plan-moves", PlanMoveViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{INTERNAL}/plan-moves/preview", PlanMoveViewSet.as_view({"post": "preview"})),

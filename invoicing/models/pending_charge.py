@@ -39,6 +39,7 @@ class PendingCharge(Identified, Timestamped):
 
     class Meta:
         db_table = "pending_charges"
+        verbose_name = "waiting item"
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(

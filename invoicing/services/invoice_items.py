@@ -14,12 +14,15 @@ from django.db import transaction
 from accounts.models import Account, Subscription
 from accounts.queries.currencies import require_currency
 from accounts.services.account_locks import lock_open_account
+from accounts.services.approval_limits import SecondPersonNeeded, get_approval_limit, needs_second_person
 from accounts.services.corrections import CurrencyMismatch
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.platform.services import events
 from invoicing.models import InvoiceStatus, PendingCharge
+from invoicing.queries.invoice_items import read_item_terms
 from invoicing.queries.pending_charges import read_charge
+from invoicing.queries.sellers import get_sellers
 from invoicing.services.given_lines import NewLine, make_charges
 
 
@@ -39,6 +42,7 @@ def add_invoice_item(
 
     :raises InvalidState: when the account is closed or the subscription has ended. :raises NotFound: for a subscription
         of another account. :raises CurrencyMismatch: for another currency than the subscription's.
+    :raises SecondPersonNeeded: when a person leaves a credit above the limit of the installation alone.
     :raises: as `given_lines.make_charges`.
     """
     account = lock_open_account(account.pk)
@@ -52,6 +56,13 @@ def add_invoice_item(
         currency = subscription.currency
     currency = require_currency(currency or line.currency or account.currency)
     (facts,) = make_charges([line], account=account, currency=currency, at=at, pointer="")
+    seller = get_sellers([account]).of(account)
+    amount = read_item_terms(facts, rounding=seller.rounding).amount
+    if needs_second_person(amount=-amount, actor=actor):
+        raise SecondPersonNeeded(
+            "A credit of this size takes a second person: give invoice credit, which another person approves.",
+            limit=get_approval_limit(),
+        )
     item = PendingCharge.objects.create(
         account=account,
         subscription=subscription,

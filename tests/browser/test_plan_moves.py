@@ -85,6 +85,7 @@ def customers(sample: None) -> list[Subscription]:
 
 def negotiate(visitor: Any, account: Account, price: str) -> None:
     visitor.go(reverse("admin:accounts_account_change", args=[account.pk]))
+    visitor.page.click("li:has-text('more_horiz') > a")
     visitor.page.click("text=Negotiate a price")
     visitor.page.wait_for_selector("select[name=lookup_key]")
     visitor.page.select_option("select[name=lookup_key]", "pro:usd:month:api")

@@ -7,7 +7,7 @@ does not define `save_with_service` gets a read-only page.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.db.models import Model
 from django.forms import ModelForm
@@ -23,6 +23,9 @@ from billing_site.backoffice.navigation import NavPage
 from billing_site.backoffice.page_links import list_page_links
 from billing_site.backoffice.pagination import CappedPaginator
 from billing_site.kernel.errors import DomainError
+
+# Buttons that fit above a page beside its name.
+BUTTONS: Final = 6
 
 
 class QuietChangeList(ChangeList):
@@ -111,16 +114,19 @@ class BackOfficeAdmin(StyledModelAdmin):
         return page
 
     def _add_page_links(self, request: HttpRequest, page: Any) -> None:
-        """Put the buttons of other apps beside the page's own."""
+        """Put the buttons of other apps beside the page's own; in a menu, where there would be too many."""
         context = getattr(page, "context_data", None)
-        if context and context.get("original") is not None:
-            context["actions_detail"] = [
-                *(context.get("actions_detail") or ()),
-                *(
-                    {"title": link.title, "path": link.url, "icon": link.icon, "variant": ActionVariant.DEFAULT}
-                    for link in list_page_links(request, context["original"])
-                ),
-            ]
+        if not context or context.get("original") is None:
+            return
+        own = list(context.get("actions_detail") or ())
+        links: list[dict[str, Any]] = [
+            {"title": link.title, "path": link.url, "icon": link.icon, "variant": ActionVariant.DEFAULT}
+            for link in list_page_links(request, context["original"])
+        ]
+        if len(links) > 1 and len(own) + len(links) > BUTTONS:
+            more = {"title": "More", "icon": "more_horiz", "method_name": "more", "variant": ActionVariant.DEFAULT}
+            links = [{**more, "items": links}]
+        context["actions_detail"] = [*own, *links]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form_class = super().get_form(request, obj, change=change, **kwargs)
