@@ -163,6 +163,7 @@ class TestWalk:
         visitor = open_window()
         visitor.sign_in(make_person("finance_lead").username)
         visitor.go(change_url(invoice))
+        visitor.page.click("text=Correct")
         visitor.page.click("a[href$='/void/']")
         visitor.page.wait_for_selector(".ch-confirm")
         assert invoice.number_text in visitor.text()
