@@ -107,6 +107,16 @@ def _foresee_reissue(invoices: Sequence[Invoice]) -> str:
     )
 
 
+def _warn_of_fees(invoices: Sequence[Invoice]) -> list[str]:
+    """Say which lines nobody bills again, once they are taken off."""
+    rows = InvoiceLine.objects.filter(invoice__in=list(invoices), type="subscription", subscription_item__isnull=False)
+    return [
+        f"“{row.description}” over {format_money(row.amount, row.currency)} is let off when it is taken off: no run "
+        "bills this fee again. To bill it later, leave an item for the next invoice."
+        for row in rows.order_by("position")
+    ]
+
+
 class EditingActions:
     """The buttons of an invoice."""
 
@@ -147,7 +157,8 @@ class EditingActions:
         description="Remove line",
         permission=EDIT,
         effect="The line is taken off, and discount, tax and total are computed again. What had waited for this "
-        "invoice waits for the next one; a period of a subscription is not billed again by itself.",
+        "invoice waits for the next one, and usage of a subscription comes with its next invoice.",
+        warnings=_warn_of_fees,
         allowed=lambda invoice: _is_draft(invoice) and invoice.lines.exists(),
         form=RemoveLineForm,
         icon="playlist_remove",

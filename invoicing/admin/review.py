@@ -178,8 +178,8 @@ class InvoiceReviewAdmin(BackOfficeAdmin):
     @service_action(
         description="Discard",
         permission="invoicing.void_invoice",
-        effect="The draft becomes void without a number. Its periods are free to be billed again, which no run does by "
-        "itself: the subscription has moved on.",
+        effect="The draft becomes void without a number. What had waited for it, and its usage, come with the next "
+        "invoice of the subscription; its fees are let off: no run bills them again.",
         allowed=_is_waiting,
         icon="block",
         variant="danger",

@@ -160,7 +160,8 @@ def remove_line(*, invoice_id: uuid.UUID, line_id: uuid.UUID, at: datetime, acto
     Take a line off a draft and compute it again.
 
     What makes up for a minimum goes with the usage it belongs to. A line that waited for this invoice waits for
-    the next one then; the period of a subscription's line is free, but nothing bills it by itself.
+    the next one then; usage of a subscription comes with its next invoice within the look-back (ADR 0040). A fee is let
+    off: its period is free, but nothing bills it by itself.
     :raises InvoiceNotDraft: when it is issued or void. :raises NotFound: if it has no such line.
     """
     invoice = lock_draft(invoice_id)
