@@ -25,6 +25,7 @@ from accounts.terms.cycles import Cycle
 from accounts.terms.proration import Share, measure_share
 from billing_site.kernel.ids import new_uuid
 from billing_site.kernel.periods import Interval, Period
+from billing_site.platform.models.bulk import attach
 from catalog.models import BillingTiming, Meter, PlanVersion, Price
 from catalog.pricing.terms import PriceTerms
 from catalog.queries.prices import get_price_terms, list_prices_of_versions
@@ -319,8 +320,8 @@ def _list_items(subscription_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[S
     for price in prices.values():
         price.meter = None if price.meter_id is None else meters[price.meter_id]
     for item in found:
-        item.price = None if item.price_id is None else prices[item.price_id]
-        item.meter = None if item.meter_id is None else meters[item.meter_id]
+        attach(item, "price", None if item.price_id is None else prices[item.price_id])
+        attach(item, "meter", None if item.meter_id is None else meters[item.meter_id])
         grouped[item.subscription_id].append(item)
     return grouped
 

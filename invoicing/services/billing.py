@@ -20,7 +20,7 @@ from accounts.services.schedules import cancel_schedules_of
 from accounts.services.stored_money import StoredMoney, lock_stored_money
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
-from billing_site.platform.models.bulk import update_rows
+from billing_site.platform.models.bulk import attach, update_rows
 from billing_site.platform.services import events
 from catalog.models import PlanVersion
 from invoicing.calculation.draft import draft_invoice
@@ -323,9 +323,9 @@ def lock_subscriptions(subscription_ids: Iterable[uuid.UUID]) -> list[Subscripti
     # Thousands have the same few versions: each is read once.
     versions = PlanVersion.objects.select_related("plan").in_bulk(list(wanted))
     for each in found:
-        each.plan_version = versions[each.plan_version_id]
+        attach(each, "plan_version", versions[each.plan_version_id])
         if each.pending_plan_version_id is not None:
-            each.pending_plan_version = versions[each.pending_plan_version_id]
+            attach(each, "pending_plan_version", versions[each.pending_plan_version_id])
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from accounts.models import Account, CostCenter, Subscription, SubscriptionDiscount, SubscriptionItem
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.ids import new_uuid
-from billing_site.platform.models.bulk import RowMaker, copy_rows, update_rows
+from billing_site.platform.models.bulk import RowMaker, attach, copy_rows, update_rows
 from catalog.models import Meter, PlanVersion, Price, TaxRate
 from invoicing.calculation.draft import Draft, DraftLine
 from invoicing.calculation.review import ReviewFinding
@@ -178,7 +178,7 @@ def build_line(
         billed.sequence if names_original and billed is not None else 0,
         line.trace if texts is None else texts.show_line(line),
     )
-    row.invoice = invoice
+    attach(row, "invoice", invoice)
     return row
 
 

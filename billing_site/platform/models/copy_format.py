@@ -59,7 +59,7 @@ def encode_column(field: models.Field[Any, Any], values: Values) -> list[bytes]:
         return _encode_json(field, values)
     if kind == "ArrayField":
         return _encode_arrays(field, values)
-    if len(values) > 1 and values.count(first) == len(values):
+    if len(values) > 1 and first == values[-1] and values.count(first) == len(values):
         return _encode(field, encode, values[:1]) * len(values)
     return _encode(field, encode, values)
 

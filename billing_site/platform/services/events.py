@@ -197,31 +197,34 @@ def verify_chain_consistently(chain: str) -> ChainReport:
 
 
 def compute_hash(row: Event) -> str:
-    """Return the SHA-256 over the canonical JSON of every column but the hash itself."""
+    """Return the SHA-256 over the canonical JSON of every column but the hash itself; data is plain already."""
     content = {
-        "id": row.id,
+        "id": str(row.id),
         "chain": row.chain,
         "sequence": row.sequence,
         "type": row.type,
         "object_type": row.object_type,
         "object_id": row.object_id,
-        "account_id": row.account_id,
+        "account_id": None if row.account_id is None else str(row.account_id),
         "actor_type": row.actor_type,
         "actor_id": row.actor_id,
         "reason": row.reason,
         "data": row.data,
         "previous_data": row.previous_data,
         "livemode": row.livemode,
-        "created_at": row.created_at,
-        "recorded_at": row.recorded_at,
+        "created_at": _write_instant(row.created_at),
+        "recorded_at": _write_instant(row.recorded_at),
         "previous_hash": row.previous_hash,
     }
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+    return hashlib.sha256(_write_canonically(content).encode()).hexdigest()
 
 
 def canonical_json(value: object) -> str:
     """Return the one JSON text of `value`: sorted keys, no spaces, only types that survive jsonb unchanged."""
-    return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _write_canonically(to_plain(value))
+
+
+_write_canonically = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def to_plain(value: object) -> Any:
@@ -232,9 +235,11 @@ def to_plain(value: object) -> Any:
     may respell a number (`1e2` as `100`) and the hash must not depend on that.
     :raises TypeError: for anything else.
     """
-    if value is None or type(value) in _PLAIN_TYPES:
+    if type(value) in _PLAIN_TYPES:
         return value
     match value:
+        case datetime():
+            return _write_instant(value)
         case dict() | Mapping():
             return {str(key): item if type(item) in _PLAIN_TYPES else to_plain(item) for key, item in value.items()}
         case bool():
@@ -249,16 +254,18 @@ def to_plain(value: object) -> Any:
             return format(value, "f")
         case float():
             return repr(value)
-        case datetime():
-            if value.tzinfo is None:
-                raise TypeError("an event holds aware instants only")
-            return f"{value.astimezone(UTC).isoformat()[:-6]}Z"
         case date() | uuid.UUID():
             return str(value)
         case list() | tuple() | set() | frozenset():
             items: Iterable[object] = sorted(value, key=str) if isinstance(value, set | frozenset) else value
             return [to_plain(item) for item in items]
     raise TypeError(f"an event cannot hold {type(value).__name__}")
+
+
+def _write_instant(value: datetime) -> str:
+    if value.tzinfo is None:
+        raise TypeError("an event holds aware instants only")
+    return f"{value.astimezone(UTC).isoformat()[:-6]}Z"
 
 
 _PLAIN_TYPES = frozenset({type(None), bool, str, int})
