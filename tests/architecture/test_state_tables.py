@@ -82,7 +82,7 @@ class TestEveryPair:
 
     @pytest.mark.parametrize(("table", "before"), STARTS)
     def test_by_a_bare_update(self, table: StateTable, before: str) -> None:
-        row = table.arrange(before, before)
+        row: Any = None if table.arranges_for_second else table.arrange(before, before)
         for after in table.states:
             constraint = table.held(before, after)
             with transaction.atomic(), connection.cursor() as cursor:
