@@ -16,11 +16,12 @@ from django.urls import reverse
 
 from accounts.models import Account, Subscription, SubscriptionDiscount
 from accounts.queries.invoice_credit import get_invoice_credit
+from accounts.services.deposits import deposit
 from billing_site.kernel import clock
 from billing_site.platform.models import Event
 from catalog.services.coupons import create_coupon
 from catalog.services.publishing import publish_document
-from invoicing.models import Invoice, PendingCharge
+from invoicing.models import CreditNote, Invoice, PendingCharge
 from invoicing.services.changes import ChangeRequest, change_subscription
 from tests.support import world
 
@@ -315,6 +316,23 @@ class TestCancel:
         ended = Subscription.objects.get()
         assert (ended.status, ended.cancellation_reason) == ("canceled", "too_expensive")
         assert Invoice.objects.count() == 1 + len(expected)
+
+    def test_now_shows_the_credit_note_of_what_was_paid(self, account: Account) -> None:
+        deposit(account=account, amount=1000, currency="usd", at=world.NOVEMBER, actor=world.TESTER)
+        subscription = world.subscribe(account, "small")
+        client = sign_in()
+        page = preview(client, "cancel", subscription, when="now", unused="credit")
+        (paper,) = page.context["prospect"].papers
+        assert (paper.title, paper.sums) == (
+            "Credit note of INV-0001",
+            [("Total", "5.00 USD"), ("Becomes invoice credit", "5.00 USD")],
+        )
+        assert [(line.text, line.share, line.amount) for line in paper.lines] == [
+            ("Small · unused time", "15/30 days", "5.00 USD")
+        ]
+        assert changes(page)["Invoice credit, USD"] == ("0.00 USD", "5.00 USD")
+        confirm(client, "cancel", subscription, page)
+        assert CreditNote.objects.get().total == 500
 
 
 class TestDiscounts:
