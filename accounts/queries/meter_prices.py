@@ -76,19 +76,36 @@ class MeterPrices:
 
 def get_overage_terms(quota: QuotaRule, subscription: Subscription) -> PriceTerms:
     """Return the price of a soft quota: what lies above the limit, per unit. Source: contract chapter Pricing."""
+    return make_overage_terms(
+        quota,
+        currency=subscription.currency,
+        interval=subscription.interval,
+        interval_count=subscription.interval_count,
+        plan_key=subscription.plan_version.plan.key,
+    )
+
+
+def make_overage_terms(
+    quota: QuotaRule, *, currency: str, interval: str, interval_count: int, plan_key: str
+) -> PriceTerms:
+    """
+    Return the price of a soft quota for a subscription of such terms.
+
+    :raises ValueError: if the quota has no price for what lies above it.
+    """
     if quota.overage_price is None:
         raise ValueError(f"{quota} has no overage price")
     return PriceTerms(
         price_id="",
         model="per_unit",
-        currency=subscription.currency,
+        currency=currency,
         unit_amount=quota.overage_price,
         meter=quota.meter.event_name,
         unit=quota.meter.unit,
-        interval=subscription.interval,
-        interval_count=subscription.interval_count,
+        interval=interval,
+        interval_count=interval_count,
         billing_timing="arrears",
-        lookup_key=f"{subscription.plan_version.plan.key}:overage:{quota.meter.event_name}",
+        lookup_key=f"{plan_key}:overage:{quota.meter.event_name}",
         options=PriceOptions(free_quantity=quota.limit),
         origin=quota.public_id,
     )

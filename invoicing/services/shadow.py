@@ -2,8 +2,9 @@
 The shadow re-run: what was invoiced in a month, computed again by today's code, must come out the same to the cent.
 
 Twice: from the facts that were stored with each invoice, and from facts gathered anew where that is still possible:
-usage, published and negotiated prices, and the terms of discounts. Quantities of seats and shares of periods are as
-they were stored. Reads only. Source: design, Trace; ADR 0005 and 0043.
+usage, prices that were published or negotiated and those of rules and quotas, the terms of discounts, seats that nobody
+has changed, and shares of a period that the cycle explains. The rest is as it was stored. Reads only.
+Source: design, Trace; ADR 0005 and 0043.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from accounts.models import PriceOverride, SubscriptionDiscount
 from accounts.queries.price_overrides import Overrides, load_overrides
 from billing_site.kernel.read_only import read_only
 from catalog.models import Price
+from catalog.pricing.terms import PriceTerms
 from catalog.queries.prices import get_price_terms
 from invoicing.calculation.draft import draft_invoice
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
 from invoicing.models import Invoice
+from invoicing.queries.charges_anew import ChargesAnew, load_charges_anew
 from invoicing.queries.period_invoices import Month, list_period_invoices
 from invoicing.services.verification import Difference, compare_draft
 from metering.queries.measuring import MeasuredUsage, MeasureRequest, measure_usage
@@ -71,6 +74,7 @@ class _Sources:
     overrides: Overrides
     discounts: dict[str, SubscriptionDiscount]
     usage: dict[tuple[uuid.UUID, int], MeasuredUsage]
+    anew: ChargesAnew
 
     @classmethod
     def load(cls, invoices: Sequence[Invoice]) -> _Sources:
@@ -87,15 +91,14 @@ class _Sources:
             load_overrides({invoice.account_id for invoice in invoices}),
             {row.public_id: row for row in discounts},
             {},
+            load_charges_anew(charges),
         )
         wanted = [
-            (invoice, place, charge, price.meter_id)
+            (invoice, place, charge, meter_id)
             for invoice in invoices
             if invoice.pk in facts
             for place, charge in enumerate(facts[invoice.pk].charges)
-            if charge.type == "usage"
-            and (price := found.prices.get(charge.price.price_id)) is not None
-            and price.meter_id is not None
+            if charge.type == "usage" and (meter_id := found.find_meter(charge)) is not None
         ]
         requests = [
             MeasureRequest(invoice.account_id, meter_id, charge.period, charge.price)
@@ -104,6 +107,24 @@ class _Sources:
         for (invoice, place, _, _), measured in zip(wanted, measure_usage(requests), strict=True):
             found.usage[invoice.pk, place] = measured
         return found
+
+    def find_meter(self, charge: ChargeFacts) -> uuid.UUID | None:
+        """Return the meter of a charge, of its price or of what priced it outside the plan."""
+        price = self.prices.get(charge.price.price_id)
+        return self.anew.find_meter(charge) if price is None else price.meter_id
+
+    def find_terms(self, charge: ChargeFacts, account_id: uuid.UUID) -> PriceTerms | None:
+        """Return the price of a charge as it is known today; None where that cannot be gathered."""
+        if charge.given is not None:
+            return None
+        price = self.prices.get(charge.price.price_id)
+        if price is None:
+            return self.anew.find_terms(charge)
+        if not charge.price.origin:
+            return get_price_terms(price)
+        if charge.price.origin.startswith(f"{PriceOverride.id_prefix}_"):
+            return self.overrides.apply(account_id, get_price_terms(price), at=charge.period.start)
+        return None
 
 
 def _read(invoice: Invoice) -> InvoiceFacts | str:
@@ -120,7 +141,8 @@ def _shadow(invoice: Invoice, sources: _Sources) -> Shadow:
     late: list[str] = []
     charges, gathered = [], 0
     for place, charge in enumerate(facts.charges):
-        anew = _gather(charge, invoice, sources, sources.usage.get((invoice.pk, place)), late)
+        measured = sources.usage.get((invoice.pk, place))
+        anew = _gather(charge, invoice, sources, measured, late, timezone=facts.timezone)
         charges.append(charge if anew is None else anew)
         gathered += anew is not None
     discounts = tuple(
@@ -144,18 +166,20 @@ def _shadow(invoice: Invoice, sources: _Sources) -> Shadow:
 
 
 def _gather(
-    charge: ChargeFacts, invoice: Invoice, sources: _Sources, measured: MeasuredUsage | None, late: list[str]
+    charge: ChargeFacts,
+    invoice: Invoice,
+    sources: _Sources,
+    measured: MeasuredUsage | None,
+    late: list[str],
+    *,
+    timezone: str,
 ) -> ChargeFacts | None:
     """Return a charge from what is known today, None where that cannot be gathered."""
-    price = sources.prices.get(charge.price.price_id)
-    is_negotiated = charge.price.origin.startswith(f"{PriceOverride.id_prefix}_")
-    if price is None or charge.given is not None or (charge.price.origin and not is_negotiated):
+    terms = sources.find_terms(charge, invoice.account_id)
+    if terms is None:
         return None
-    terms = get_price_terms(price)
-    if is_negotiated:
-        terms = sources.overrides.apply(invoice.account_id, terms, at=charge.period.start)
     if measured is None:
-        return replace(charge, price=terms)
+        return sources.anew.measure(sources.anew.count_seats(replace(charge, price=terms)), timezone=timezone)
     if measured.usage.quantity != charge.quantity and _is_later(measured, charge):
         late.append(f"{charge.meter_name}: {charge.quantity} billed, {measured.usage.quantity} today")
         return replace(charge, price=terms)

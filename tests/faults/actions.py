@@ -170,6 +170,18 @@ def cancel() -> Run:
     )
 
 
+def cancel_paid() -> Run:
+    """The period was paid: a credit note gives its rest back, and its credit pays the usage of the last invoice."""
+    account = open_rich_account(at=EARLY)
+    deposit(account=account, amount=600, currency="usd", at=EARLY, actor=TESTER)
+    subscription = subscribe(account)
+    assert Invoice.objects.get().status == "paid"
+    world.use(account, "calls", [70], at=EARLY)
+    return lambda: cancel_subscription(
+        subscription_id=subscription.id, at=MIDDLE, actor=TESTER, at_period_end=False, unused="refund"
+    )
+
+
 def step() -> Run:
     account = open_rich_account(at=EARLY)
     schedule = create_schedule(
@@ -264,6 +276,7 @@ ACTIONS: Final = [
     Action("pause after a missed renewal", pause_late),
     Action("resume after a renewal that was skipped", resume),
     Action("cancel now with unused credit", cancel),
+    Action("cancel a paid period with a credit note", cancel_paid),
     Action("a step of a schedule", step),
     Action("a renewal that stored money pays", renew, is_whole=False),
     Action("renew ahead of time", renew_ahead),

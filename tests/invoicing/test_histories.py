@@ -125,7 +125,7 @@ HISTORIES: Final = st.lists(st.tuples(st.integers(1, 30), STEPS), max_size=9)
 
 
 @settings(
-    max_examples=max(4, int(os.environ.get("COUNTINGHOUSE_EXAMPLES", "60")) // 15),
+    max_examples=max(3, int(os.environ.get("COUNTINGHOUSE_EXAMPLES", "60")) // 20),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # to make a whole life shorter takes many
 )
 @given(

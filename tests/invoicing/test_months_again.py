@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,18 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import Subscription
+from accounts.models import Subscription, SubscriptionItem
 from accounts.services.deposits import deposit
 from billing_site.kernel.read_only import read_only
+from catalog.models import Meter
+from catalog.services.pricing_rules import create_pricing_rule
+from invoicing.calculation.facts import InvoiceFacts
+from invoicing.calculation.shares import ShareFacts
 from invoicing.models import Invoice, InvoiceReview, Seller
+from invoicing.queries.charges_anew import load_charges_anew
 from invoicing.queries.dry_runs import dry_run
 from invoicing.queries.period_invoices import Month, list_period_invoices
+from invoicing.services.changes import ChangeRequest, change_subscription
 from tests.support import world
 
 pytestmark = pytest.mark.django_db
@@ -220,3 +228,61 @@ class TestShadow:
         with CaptureQueriesContext(connection) as many:
             command("shadow", period="2023-11")
         assert len(many) == len(few)
+
+    def test_gathers_what_a_rule_priced(self) -> None:
+        account = world.open_account()
+        world.subscribe(account, "free")
+        meter = Meter.objects.get(event_name="input_tokens")
+        create_pricing_rule(
+            org_id="default",
+            meter="input_tokens",
+            unit_price=Decimal("0.001"),
+            currency="usd",
+            at=world.OCTOBER,
+            actor=world.TESTER,
+        )
+        world.use(account, "input_tokens", [5000], at=world.NOVEMBER + timedelta(days=4))
+        world.run_cycle(as_of=world.DECEMBER)
+        assert Invoice.objects.get().total == 5
+        said = command("shadow", period="2023-11")
+        assert "1 invoices of 2023-11 computed again, 2 charges gathered anew" in said and "0 differ" in said
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            cursor.execute("UPDATE pricing_rules SET unit_price = 0.002 WHERE meter_id = %s", [meter.pk])
+            cursor.execute("SET LOCAL session_replication_role = origin")
+        out = io.StringIO()
+        with pytest.raises(CommandError):
+            call_command("shadow", period="2023-11", stdout=out)
+        assert "gathered anew: total: stored 5, computed 10" in out.getvalue()
+
+    def test_counts_seats_that_nobody_has_changed(self) -> None:
+        world.subscribe(world.open_account(), "pro", quantity=3)
+        assert "0 differ" in command("shadow", period="2023-11")
+        SubscriptionItem.objects.filter(price__meter__isnull=True).update(quantity=2)
+        out = io.StringIO()
+        with pytest.raises(CommandError):
+            call_command("shadow", period="2023-11", stdout=out)
+        assert "gathered anew: total: stored 3000, computed 2000" in out.getvalue()
+
+    def test_leaves_seats_that_were_changed_since(self) -> None:
+        subscription = world.subscribe(world.open_account(), "pro", quantity=3)
+        change_subscription(
+            subscription_id=subscription.pk,
+            request=ChangeRequest(quantity=5),
+            at=world.NOVEMBER + timedelta(days=9),
+            actor=world.TESTER,
+        )
+        assert "2 invoices of 2023-11 computed again" in command("shadow", period="2023-11")
+
+    def test_counts_the_days_of_a_stub(self) -> None:
+        start = world.NOVEMBER + timedelta(days=15)
+        subscription = world.subscribe(world.open_account(), "pro", alignment="calendar", at=start)
+        assert Invoice.objects.get().total == 500  # 15 of 30 days
+        assert "0 differ" in command("shadow", period="2023-11")
+        Subscription.objects.filter(pk=subscription.pk).update(interval_count=3)
+        assert "0 differ" in command("shadow", period="2023-11"), "another cycle explains nothing"
+        charge = InvoiceFacts.from_dict(Invoice.objects.get().trace).charges[0]
+        Subscription.objects.filter(pk=subscription.pk).update(interval_count=1)
+        wrong = replace(charge, share=ShareFacts(14, 30, "14/30 days"))
+        assert load_charges_anew([wrong]).measure(wrong, timezone="UTC") == charge
+        assert load_charges_anew([charge]).measure(charge, timezone="UTC") == charge

@@ -6,19 +6,20 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing_site.kernel.money import RoundingMode
 from billing_site.kernel.periods import Period
 from invoicing.calculation.credit_facts import CreditFacts, WantedLine, Wish
 from invoicing.calculation.credit_notes import CreditExceeds, NothingToCredit, draft_credit_note
 from invoicing.calculation.draft import draft_invoice
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts
 from invoicing.calculation.shares import ShareFacts
-from invoicing.calculation.taxes import TaxFacts, TaxRateFacts, TaxSpan
+from invoicing.calculation.taxes import TaxFacts, TaxMode, TaxRateFacts, TaxSpan
 from invoicing.calculation.unused import CreditedFacts, UnusedFacts
 from tests.unit.invoicing.calculation.test_credit_notes import EVERYTHING, credit, invoices, make_invoice
 from tests.unit.invoicing.calculation.test_discounts import amount as amount_off
@@ -161,10 +162,10 @@ def all_facts(draw: st.DrawFn) -> InvoiceFacts:
             TaxRateFacts(f"txr_{number}", "VAT", Decimal(rate), inclusive=draw(st.booleans()), jurisdiction="DE")
             for number, rate in enumerate(draw(st.lists(st.sampled_from(["0.07", "0.19", "0.0725"]), max_size=2)))
         )
-        mode = draw(st.sampled_from(["rate", "line", "keep_gross"]))
+        mode: TaxMode = draw(st.sampled_from(get_args(TaxMode)))
         day = datetime(2023, 12, 1, tzinfo=UTC).date()
         tax = TaxFacts(mode, "DE", "", day, spans=(TaxSpan(None, rates),) if rates else ())
-    rounding = draw(st.sampled_from(["half_up", "half_even"]))
+    rounding: RoundingMode = draw(st.sampled_from(get_args(RoundingMode)))
     return InvoiceFacts("usd", "UTC", 1, rounding, tuple(charges), tuple(discounts), tax=tax)
 
 
