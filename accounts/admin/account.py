@@ -97,6 +97,7 @@ class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions
                     "language",
                     ("collection_method", "net_terms_days"),
                     ("grace_hours", "billing_threshold"),
+                    "invoice_grouping",
                     ("org_name", "test_clock"),
                     "metadata",
                 )

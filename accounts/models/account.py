@@ -50,6 +50,11 @@ class CollectionMethod(models.TextChoices):
     SEND_INVOICE = "send_invoice"
 
 
+class InvoiceGrouping(models.TextChoices):
+    SEPARATE = "separate", "an invoice for each subscription"
+    ACCOUNT = "account", "one invoice for what falls due together"
+
+
 class Account(Identified, Timestamped):
     """Who is billed. References by id or `external_id` are trimmed and compared in lower case."""
 
@@ -85,6 +90,12 @@ class Account(Identified, Timestamped):
     )
     # Usage lines of its invoices show one part per cost center.
     split_by_cost_center = models.BooleanField(default=False)
+    invoice_grouping = models.CharField(
+        max_length=8,
+        choices=InvoiceGrouping,
+        blank=True,
+        help_text="Whether its subscriptions that fall due together share an invoice; empty: as its seller's.",
+    )
     grace_hours = models.PositiveSmallIntegerField(
         null=True,
         blank=True,
@@ -107,6 +118,9 @@ class Account(Identified, Timestamped):
             models.UniqueConstraint(Lower("external_id"), name="accounts_external_id_once"),
             models.CheckConstraint(
                 condition=Q(livemode=False) | Q(test_clock__isnull=True), name="accounts_no_test_clock_in_livemode"
+            ),
+            models.CheckConstraint(
+                condition=Q(invoice_grouping__in=["", *InvoiceGrouping.values]), name="accounts_grouping_known"
             ),
             models.CheckConstraint(condition=Q(grace_hours__lte=MAX_GRACE_HOURS), name="accounts_grace_bounded"),
             models.CheckConstraint(condition=Q(billing_threshold__gt=0), name="accounts_threshold_positive"),

@@ -28,6 +28,7 @@ PROFILE_FIELDS = (
     "status",
     "net_terms_days",
     "split_by_cost_center",
+    "invoice_grouping",
     "grace_hours",
     "billing_threshold",
     "collection_method",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from accounts.models import MAX_GRACE_HOURS, Account, AccountStatus, CollectionMethod, Tier
+from accounts.models import MAX_GRACE_HOURS, Account, AccountStatus, CollectionMethod, InvoiceGrouping, Tier
 from accounts.queries.currencies import require_currency
 from accounts.services.tax_ids import TaxIdRefused, clean_tax_id
 from billing_site.kernel.countries import is_country
@@ -172,6 +172,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "collection_method": _check_choice(CollectionMethod.values),
     "net_terms_days": _check_days,
     "split_by_cost_center": bool,
+    "invoice_grouping": _check_choice(["", *InvoiceGrouping.values]),
     "grace_hours": _check_grace,
     "billing_threshold": _check_threshold,
     "tax_exempt": bool,

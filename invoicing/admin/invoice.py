@@ -213,6 +213,10 @@ class InvoiceAdmin(EditingActions, CreditingActions, MailActions, ReportPages, B
 
     @admin.display(description="Subscription")
     def subscription_link(self, invoice: Invoice) -> SafeString | str:
+        if invoice.is_grouped:
+            members = [each.subscription for each in invoice.members.select_related("subscription__plan_version")]
+            links = ((link_to(each, str(each.plan_version)),) for each in members)
+            return format_html_join(mark_safe(", "), "{}", links)
         subscription = invoice.subscription
         return link_to(subscription, str(subscription.plan_version) if subscription else "")
 

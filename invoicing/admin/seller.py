@@ -108,6 +108,7 @@ class SellerAdmin(JournalPage, BackOfficeAdmin):
                     ("pause_credit", "cancel_unused"),
                     ("payment_gated", "voiding_allowed"),
                     ("late_usage_periods", "grace_hours"),
+                    "invoice_grouping",
                 ),
                 "description": "They hold for what begins, changes or ends from now on. A plan's own proration wins.",
             },

@@ -7,6 +7,8 @@ Source: contract chapter Credits; policies, rules 16 and 22.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accounts.terms.burning import Charge
 from accounts.terms.settling import net_charges
 from billing_site.kernel.periods import Period
@@ -17,7 +19,7 @@ def list_charges(draft: Draft, *, subscription: str | None) -> list[Charge]:
     """
     Return the charges of a draft in line order, then tax; together they are its total. A total below zero has none.
 
-    `subscription` is the public id of the one it bills.
+    `subscription` is the public id of the one it bills; of several, each line names its own.
     """
     lines = [
         make_line_charge(
@@ -27,11 +29,12 @@ def list_charges(draft: Draft, *, subscription: str | None) -> list[Charge]:
             type=line.type,
             meter=line.charge.price.meter,
             period=line.period,
-            subscription=subscription,
+            subscription=line.charge.subscription or subscription,
         )
         for position, line in enumerate(draft.lines, start=1)
     ]
-    return close_charges(lines, tax=draft.tax, total=draft.total, currency=draft.facts.currency)
+    taxes = [line.tax for line in draft.lines]
+    return close_charges(lines, taxes=taxes, total=draft.total, currency=draft.facts.currency)
 
 
 def make_line_charge(
@@ -61,7 +64,20 @@ def make_line_charge(
     )
 
 
-def close_charges(lines: list[Charge], *, tax: int, total: int, currency: str) -> list[Charge]:
-    """Return the charges of the lines and of tax, lowered so that together they are `total`."""
-    taxes = [Charge("tax", tax, currency, subscription=lines[0].subscription)] if tax > 0 and lines else []
-    return net_charges([*lines, *taxes], total=total)
+def close_charges(lines: list[Charge], *, taxes: Sequence[int], total: int, currency: str) -> list[Charge]:
+    """
+    Return the charges of the lines and of tax, lowered so that together they are `total`.
+
+    `taxes` is the tax on each line. Tax is one charge, or one for each subscription, so that credit that is limited to
+    a subscription pays the tax on its lines only. Tax below zero lowers what there is.
+    """
+    by_owner: dict[str | None, int] = {}
+    for line, tax in zip(lines, taxes, strict=True):
+        by_owner[line.subscription] = by_owner.get(line.subscription, 0) + tax
+    is_alone = len(by_owner) == 1
+    found = [
+        Charge("tax" if is_alone else f"tax:{number}", tax, currency, subscription=owner)
+        for number, (owner, tax) in enumerate(by_owner.items(), start=1)
+        if tax > 0
+    ]
+    return net_charges([*lines, *found], total=total)

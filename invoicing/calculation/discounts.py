@@ -26,8 +26,8 @@ class DiscountFacts:
     One discount: `percent_off` (above 0, at most 100) or `amount_off` in minor units of `currency` on each invoice.
 
     With `meters` (names of meters) it takes from the usage of those only, with `plans` (plan keys) from what those
-    plans cost; without either from all. `months_left` is how many invoices it had left before this one, None for any
-    number.
+    plans cost; without either from all. With `subscription` (its public id) only from the lines of that one, on an
+    invoice for several. `months_left` is how many invoices it had left before this one, None for any number.
     """
 
     id: str
@@ -39,6 +39,7 @@ class DiscountFacts:
     meters: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
     months_left: int | None = None
+    subscription: str = ""
 
     def __post_init__(self) -> None:
         if (self.percent_off is None) == (self.amount_off is None):
@@ -69,6 +70,8 @@ class DiscountFacts:
             shown["meters"] = list(self.meters)
         if self.plans:
             shown["plans"] = list(self.plans)
+        if self.subscription:
+            shown["subscription"] = self.subscription
         return shown
 
     @classmethod
@@ -85,6 +88,7 @@ class DiscountFacts:
             meters=tuple(data.get("meters") or ()),
             plans=tuple(data.get("plans") or ()),
             months_left=data["months_left"],
+            subscription=data.get("subscription", ""),
         )
 
 
@@ -92,7 +96,7 @@ class LineBase(NamedTuple):
     """
     What a discount may take from: a line's amount, and what it would be without the maximum of its price.
 
-    `is_open` is False for lines that no discount reduces.
+    `is_open` is False for lines that no discount reduces. `subscription` is named on an invoice for several.
     """
 
     amount: int
@@ -100,6 +104,7 @@ class LineBase(NamedTuple):
     plan: str
     meter: str | None
     is_open: bool = True
+    subscription: str = ""
 
 
 class Reduction(NamedTuple):
@@ -168,6 +173,7 @@ def apply_discounts(
 def _reaches(discount: DiscountFacts, line: LineBase) -> bool:
     return (
         line.is_open
+        and (not discount.subscription or line.subscription == discount.subscription)
         and (not discount.meters or line.meter in discount.meters)
         and (not discount.plans or line.plan in discount.plans)
     )

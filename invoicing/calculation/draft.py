@@ -132,7 +132,8 @@ class Draft:
         """The names of the discounts that took something off, in the order in which they did."""
         taken = [each for line in self.lines for each in line.reductions if each.total]
         named = {each.discount.id: each.discount for each in taken}
-        return " + ".join(each.name for each in sorted(named.values(), key=lambda each: each.rank) if each.name)
+        ranked = sorted(named.values(), key=lambda each: each.rank)
+        return " + ".join(dict.fromkeys(each.name for each in ranked if each.name))
 
     @property
     def period(self) -> Period:
@@ -187,6 +188,7 @@ def _discount(facts: InvoiceFacts, lines: Sequence[DraftLine]) -> list[DraftLine
             plan=line.charge.plan_id,
             meter=line.charge.price.meter,
             is_open=(line.type in DISCOUNTED_TYPES and not line.charge.is_rest) or line.charge.given is not None,
+            subscription=line.charge.subscription,
         )
         for line in lines
     ]

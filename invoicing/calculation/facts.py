@@ -71,7 +71,8 @@ class ChargeFacts:
     `credits` names the line that a credit gives back of, and bounds it.
     `centers` are who used it, where the account wants its usage lines split by cost center. `billed` is what was billed
     of this usage before; the quantity is that of the whole period then, and so is the price. What is `given` was
-    entered by somebody: it has no item, and its price is its own.
+    entered by somebody: it has no item, and its price is its own. On an invoice for several subscriptions it names the
+    one it is for as `subscription`; nothing when it is for the account.
     """
 
     type: ChargeType
@@ -91,6 +92,7 @@ class ChargeFacts:
     given: GivenFacts | None = None
     billed: BilledFacts | None = None
     credits: CreditedFacts | None = None
+    subscription: str = ""
 
     @property
     def quantity(self) -> Decimal:
@@ -133,6 +135,7 @@ class ChargeFacts:
             **({"given": self.given.as_dict()} if self.given is not None else {}),
             **({"billed": self.billed.as_dict()} if self.billed is not None else {}),
             **({"credits": self.credits.as_dict()} if self.credits is not None else {}),
+            **({"subscription": self.subscription} if self.subscription else {}),
         }
 
     @classmethod
@@ -156,7 +159,26 @@ class ChargeFacts:
             given=GivenFacts.from_dict(data["given"]) if data.get("given") else None,
             billed=BilledFacts.from_dict(data["billed"]) if data.get("billed") else None,
             credits=CreditedFacts.from_dict(data["credits"]) if data.get("credits") else None,
+            subscription=data.get("subscription", ""),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFacts:
+    """One of several subscriptions on an invoice: its public id, what documents call it, and the boundary it is at."""
+
+    subscription: str
+    name: str
+    boundary: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {"subscription": self.subscription, "name": self.name, "boundary": self.boundary}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MemberFacts:
+        """Rebuild from the stored form."""
+        return cls(data["subscription"], data["name"], int(data["boundary"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +187,8 @@ class InvoiceFacts:
     All facts of one invoice: its currency, zone, rounding policy, charges in line order, discounts, and tax.
 
     A trace without discounts or tax had none: the key is left out then. `period` is what the document names when it has
-    no lines; one of the cycle always has some.
+    no lines; one of the cycle always has some. An invoice for several subscriptions has `members`, in the order of its
+    lines, and no boundary of its own.
     """
 
     currency: str
@@ -176,6 +199,7 @@ class InvoiceFacts:
     discounts: tuple[DiscountFacts, ...] = field(default=())
     period: Period | None = None
     tax: TaxFacts | None = None
+    members: tuple[MemberFacts, ...] = ()
 
     def as_dict(self, show_charge: Callable[[ChargeFacts], Any] = ChargeFacts.as_dict) -> dict[str, Any]:
         """Return the stored form; `show_charge` gives that of a charge, for those who have it already."""
@@ -190,6 +214,7 @@ class InvoiceFacts:
             **({"discounts": discounts} if discounts else {}),
             **({"period": _write_period(self.period)} if self.period is not None else {}),
             **({"tax": self.tax.as_dict()} if self.tax is not None else {}),
+            **({"members": [member.as_dict() for member in self.members]} if self.members else {}),
         }
 
     @classmethod
@@ -210,6 +235,7 @@ class InvoiceFacts:
             discounts=tuple(DiscountFacts.from_dict(discount) for discount in data.get("discounts") or ()),
             period=_read_period(data["period"]) if data.get("period") else None,
             tax=TaxFacts.from_dict(data["tax"]) if data.get("tax") else None,
+            members=tuple(MemberFacts.from_dict(member) for member in data.get("members") or ()),
         )
 
 

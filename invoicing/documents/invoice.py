@@ -16,6 +16,7 @@ _TOP = 18.0
 _BOTTOM = PAGE_HEIGHT - 24.0  # nothing of the body goes below
 _GAP = 3.0  # between two columns
 _ROW_PADDING = 1.8
+_HEADING_PADDING = 4.0
 _LOGO = (70.0, 16.0)  # the largest it is drawn
 
 # The table's columns: left edge and width.
@@ -37,6 +38,8 @@ class _Measured:
     description: tuple[str, ...]
     detail: tuple[str, ...]
     height: float
+    heading: tuple[str, ...] = ()
+    heading_height: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +222,14 @@ class _Printer:
         for number, row in enumerate(rows, start=1):
             # Totals never stand on a page alone: where they need a new one, the last line goes along.
             along = totals if number == len(rows) > 1 and row.height + totals < _BOTTOM - _TOP - 30 else 0.0
-            if y + row.height + along > _BOTTOM:
+            if y + row.heading_height + row.height + along > _BOTTOM:
                 y = self._table_head(self._continue_page())
+            if row.heading:
+                paper = self.paper
+                paper.pen(9.5, bold=True)
+                y = paper.put_lines(row.heading, x=LEFT, y=y + _HEADING_PADDING, width=WIDTH)
+                paper.rule(y + _ROW_PADDING)
+                y += _ROW_PADDING
             self._row(row, y)
             y += row.height
             self.paper.rule(y)
@@ -250,7 +259,11 @@ class _Printer:
             height += len(detail) * paper.line_height()
             if row.unit:
                 beside += paper.line_height()
-            measured.append(_Measured(row, description, detail, max(height, beside) + 2 * _ROW_PADDING))
+            paper.pen(9.5, bold=True)
+            heading = tuple(paper.wrap(row.heading, WIDTH)) if row.heading else ()
+            above = len(heading) * paper.line_height() + _HEADING_PADDING + _ROW_PADDING if heading else 0.0
+            height = max(height, beside) + 2 * _ROW_PADDING
+            measured.append(_Measured(row, description, detail, height, heading, above))
         return measured
 
     def _row(self, measured: _Measured, y: float) -> None:

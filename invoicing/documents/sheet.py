@@ -6,6 +6,7 @@ Plain frozen texts in the document's language; amounts, prices and days are writ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -47,7 +48,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table; `details` stand smaller below the description."""
+    """A line of the table; `details` stand smaller below the description, a `heading` above what it begins."""
 
     description: str
     details: tuple[str, ...]
@@ -55,6 +56,7 @@ class Row:
     unit: str
     price: str
     amount: str
+    heading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class _Composer:
                 words("Unit price"),
                 words("Amount ({currency})", currency=document.currency.upper()),
             ),
-            rows=tuple(self._row(line) for line in document.lines),
+            rows=tuple(self._rows()),
             totals=tuple(self._totals()),
             blocks=tuple(self._blocks()),
             sender="  ·  ".join(filter(None, (document.seller.name, document.seller.email))),
@@ -187,6 +189,14 @@ class _Composer:
             return Due(words("Amount due"), headline, paid)
         day = self.formats.day(document.due_date) if document.due_date else ""
         return Due(words("Amount due"), headline, words("Please pay by {day}", day=day) if day else "")
+
+    def _rows(self) -> Iterator[Row]:
+        lines = self.document.lines
+        has_groups = len({line.group for line in lines}) > 1
+        for number, line in enumerate(lines):
+            begins = has_groups and (not number or lines[number - 1].group != line.group)
+            heading = line.group_name or self.words("Account")
+            yield replace(self._row(line), heading=heading if begins else "")
 
     def _row(self, line: LineView) -> Row:
         formats = self.formats

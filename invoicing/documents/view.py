@@ -53,7 +53,7 @@ class LineView:
 
     `unit_amount` is in minor units per unit and may have many decimals; without one the column stays empty. `detail`
     is printed smaller below the description, after the line's period, and `parts` each on a line below that. `amount`
-    is before `discount`, which is named below.
+    is before `discount`, which is named below. Where `group` (a key) begins, its `group_name` stands above the line.
     """
 
     description: str
@@ -65,6 +65,8 @@ class LineView:
     detail: str = ""
     parts: tuple[PricedTier, ...] = ()
     discount: int = 0
+    group: str = ""
+    group_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

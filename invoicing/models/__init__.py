@@ -19,6 +19,7 @@ from invoicing.models.invoice import (
     LineType,
 )
 from invoicing.models.invoice_credit import CreditSource, InvoiceCredit
+from invoicing.models.invoice_member import InvoiceMember
 from invoicing.models.invoice_tax import InvoiceTax
 from invoicing.models.line_split import InvoiceLineSplit
 from invoicing.models.pending_charge import PendingCharge
@@ -65,6 +66,7 @@ __all__ = [
     "InvoiceDocument",
     "InvoiceLine",
     "InvoiceLineSplit",
+    "InvoiceMember",
     "InvoiceReview",
     "InvoiceStatus",
     "InvoiceTax",

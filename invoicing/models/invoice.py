@@ -42,6 +42,7 @@ class Invoice(Identified, Timestamped):
     `boundary` is the number of the subscription's boundary that this invoice settles; unique among invoices that are
     not void. `subscription_discount` is the discount of which this invoice used one month, whether it took something
     off or not. `trace` holds the facts it was computed from; `verify_invoice` recomputes the document from them.
+    One that `is_grouped` bills several subscriptions of the account: it names them as `members`, and each line its own.
     `due_days` is what was agreed for this one draft. `reissues` is the voided invoice that this one stands for.
     A draft `in_review` waits for a person to release it: the database does not let it be issued before.
     """
@@ -99,6 +100,7 @@ class Invoice(Identified, Timestamped):
     livemode = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict, blank=True)
     in_review = models.BooleanField(default=False)
+    is_grouped = models.BooleanField(default=False)
 
     class Meta:
         db_table = "invoices"
@@ -150,6 +152,11 @@ class Invoice(Identified, Timestamped):
             models.CheckConstraint(condition=Q(amount_paid__lte=F("amount_due")), name="invoices_paid_within_due"),
             models.CheckConstraint(
                 condition=Q(in_review=False) | Q(status="draft"), name="invoices_in_review_not_issued"
+            ),
+            models.CheckConstraint(
+                condition=Q(is_grouped=False)
+                | Q(subscription__isnull=True, boundary__isnull=True, subscription_discount__isnull=True),
+                name="invoices_grouped_has_members",
             ),
         ]
         indexes = [
@@ -203,8 +210,8 @@ class InvoiceLine(Identified):
     `discount` is this line's part of the invoice's discount; `amount` is before it, and both are without tax. `tax` is
     on what the discount leaves, `tax_shares` its parts in the invoice's tax rows, in the order of their positions. A
     usage line knows how many events it holds and when the last of them was recorded, so that what comes later is
-    noticed. It claims its item's period; what is billed of that period afterwards names it as `original_line`, with
-    `sequence` 1, 2 and so on.
+    noticed. On an invoice for several, `subscription` is whose line it is. It claims its item's period; what is billed
+    of that period afterwards names it as `original_line`, with `sequence` 1, 2 and so on.
     """
 
     id_prefix = "il"
@@ -222,6 +229,9 @@ class InvoiceLine(Identified):
     currency = models.CharField(max_length=3)
     subscription_item = models.ForeignKey(
         SubscriptionItem, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    subscription = models.ForeignKey(
+        Subscription, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     price = models.ForeignKey(Price, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     plan_version = models.ForeignKey(
@@ -276,6 +286,11 @@ class InvoiceLine(Identified):
 
     def __str__(self) -> str:
         return self.description
+
+    @property
+    def owner(self) -> Subscription | None:
+        """The subscription it is for: its own on an invoice for several, else its invoice's."""
+        return self.subscription or self.invoice.subscription
 
     @property
     def period(self) -> Period:

@@ -107,13 +107,19 @@ class OutcomeStatus(models.TextChoices):
 
 
 class RunOutcome(Identified):
-    """What a run did with one subscription. Claimed with SKIP LOCKED; a failed one can be retried alone."""
+    """
+    What a run did with one subscription. Claimed with SKIP LOCKED; a failed one can be retried alone.
+
+    Subscriptions of an account that wants one invoice are claimed together: `leader` is the first of them, which is
+    claimed, and its own for itself; empty for what is billed alone.
+    """
 
     id_prefix = "out"
 
     run = models.ForeignKey(BillingRun, on_delete=models.PROTECT, related_name="outcomes")
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="+")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    leader = models.UUIDField(null=True, blank=True)
     status = models.CharField(max_length=15, choices=OutcomeStatus, default=OutcomeStatus.PENDING)
     invoice_count = models.PositiveIntegerField(default=0)
     last_invoice = models.ForeignKey("Invoice", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
@@ -142,6 +148,8 @@ class RunOutcome(Identified):
         indexes = [
             # What is left of a run, in the order it is worked off.
             models.Index(fields=["run", "id"], condition=Q(status="pending"), name="billing_run_outcomes_open"),
+            # Who is billed with the one that was claimed.
+            models.Index(fields=["leader"], condition=Q(leader__isnull=False), name="billing_run_outcomes_leader"),
         ]
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import MAX_GRACE_HOURS, Account, Alignment
+from accounts.models import MAX_GRACE_HOURS, Account, Alignment, InvoiceGrouping
 from billing_site.platform.models.base import Identified, Timestamped
 from billing_site.platform.models.triggers import append_only_triggers
 from catalog.models import ProrationBasis, ProrationUnit
@@ -158,6 +158,12 @@ class Seller(Identified, Timestamped):
         verbose_name="Grace period",
         help_text="Hours for which invoices of the cycle stay drafts after their period, for usage to come; 0: none.",
     )
+    invoice_grouping = models.CharField(
+        max_length=8,
+        choices=InvoiceGrouping,
+        default=InvoiceGrouping.SEPARATE,
+        help_text="Whether subscriptions of an account that fall due together share an invoice.",
+    )
     footer = models.TextField(blank=True)
     ledger_codes = models.JSONField(
         default=dict,
@@ -193,6 +199,9 @@ class Seller(Identified, Timestamped):
             models.CheckConstraint(
                 condition=Q(review_factor__isnull=True) | Q(review_factor__gte=1),
                 name="sellers_review_factor_at_least_one",
+            ),
+            models.CheckConstraint(
+                condition=Q(invoice_grouping__in=InvoiceGrouping.values), name="sellers_grouping_known"
             ),
             models.CheckConstraint(condition=Q(tax_mode__in=TaxMode.values), name="sellers_tax_mode_known"),
             models.CheckConstraint(

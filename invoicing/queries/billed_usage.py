@@ -31,6 +31,7 @@ from invoicing.calculation.facts import ChargeFacts
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineType, Seller
 from invoicing.queries.billables import Billables, DueBoundary
 from invoicing.queries.charges import make_charge_facts
+from invoicing.queries.members import bills_any
 from metering.queries.measuring import MeasuredUsage
 from metering.stores import QuantityRequest, Watermark, read_watermarks
 
@@ -248,7 +249,8 @@ class _Chain:
 
     @property
     def facts(self) -> ChargeFacts:
-        return ChargeFacts.from_dict(self.lines[-1].trace["charge"])
+        # What is billed of it later stands on an invoice of its own making.
+        return replace(ChargeFacts.from_dict(self.lines[-1].trace["charge"]), subscription="")
 
     def describe(self, kind: BilledKind) -> BilledFacts:
         first = self.first
@@ -310,7 +312,7 @@ def _list_discounts(line: Any) -> Iterator[DiscountFacts]:
     """Yield the discounts of a line; of an amount off what it took."""
     taken = {each["id"]: int(each["amount"]) for each in line.trace.get("discounts") or ()}
     for stored in line.invoice_discounts or ():
-        facts = DiscountFacts.from_dict(stored)
+        facts = replace(DiscountFacts.from_dict(stored), subscription="")
         if facts.id in taken and facts.amount_off is None:
             yield facts
         elif taken.get(facts.id):
@@ -350,8 +352,8 @@ def _make_silent_charges(
         return
     invoices = list(
         Invoice.objects.filter(
-            subscription__in={each.item.subscription_id for each, _ in heard},
-            boundary__isnull=False,
+            bills_any({each.item.subscription_id for each, _ in heard}),
+            Q(boundary__isnull=False) | Q(is_grouped=True),
             period_end__gt=min(each.period.start for each, _ in heard),
         ).order_by("id")
     )
@@ -362,7 +364,7 @@ def _make_silent_charges(
     for invoice in invoices:
         for stored in invoice.trace.get("charges", ()):
             if stored["type"] == "usage" and "billed" not in stored:
-                charge = ChargeFacts.from_dict(stored)
+                charge = replace(ChargeFacts.from_dict(stored), subscription="")
                 priced[charge.item_id, charge.period.start] = (invoice, charge)
     for (item, period), counted in heard:
         found = priced.get((item.public_id, period.start))

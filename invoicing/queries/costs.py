@@ -25,6 +25,7 @@ from catalog.models import Meter
 from catalog.pricing.terms import PriceTerms
 from invoicing.calculation.texts import parse_instant
 from invoicing.models import InvoiceLine, InvoiceStatus, LineType
+from invoicing.queries.members import owns_line
 from invoicing.queries.running import OpenLine, OpenSubscription, list_open
 from metering.queries.measuring import MeasureRequest
 from metering.queries.stepping import RatedStep, SteppedRequest, rate_steps
@@ -177,7 +178,7 @@ def list_billed(*, account_ids: Collection[uuid.UUID], since: datetime) -> Itera
         .defer("trace")
         .annotate(
             account_id=F("invoice__account_id"),
-            subscription_id=F("invoice__subscription_id"),
+            owner_id=owns_line(),
             terms=F("trace__charge__price"),
             recorded=F("trace__charge__source__last_recorded_at"),
             rounding=F("invoice__trace__rounding"),
@@ -188,7 +189,7 @@ def list_billed(*, account_ids: Collection[uuid.UUID], since: datetime) -> Itera
         is_usage = line.type == LineType.USAGE and line.meter is not None and line.terms is not None
         yield Cost(
             account_id=line.account_id,
-            subscription_id=line.subscription_id,
+            subscription_id=line.owner_id,
             currency=line.currency,
             period=line.period,
             amount=line.amount,

@@ -49,7 +49,7 @@ def list_dry_run_cells(batch: DryBatch) -> Iterator[tuple[Any, ...]]:
             yield (
                 subscription.account.public_id,
                 subscription.account.external_id,
-                name,
+                line.charge.subscription or name,
                 numbers[name],
                 _show(line.period.start),
                 _show(line.period.end),

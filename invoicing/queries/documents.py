@@ -8,6 +8,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from accounts.models import Subscription
+from billing_site.kernel.ids import encode_id
 from billing_site.kernel.money import EXACT
 from catalog.pricing.breakdown import PricedTier
 from invoicing.calculation.wording import join_words
@@ -45,6 +47,7 @@ def build_invoice_view(
     account, seller = invoice.account_snapshot, invoice.seller_snapshot
     locale = choose_locale(str(account.get("language") or ""), str(seller.get("language") or ""))
     words = load_words(locale)
+    names = {member["subscription"]: member["name"] for member in invoice.trace.get("members", ())}
     status = "draft" if is_draft else "paid" if invoice.amount_due == 0 else "open"
     return InvoiceView(
         seller=build_party(seller, words),
@@ -56,7 +59,7 @@ def build_invoice_view(
         subtotal=invoice.subtotal,
         total=invoice.total,
         amount_due=invoice.amount_due,
-        lines=tuple(shown for line in lines for shown in _build_lines(line, words)),
+        lines=tuple(_put_below_heading(shown, line, names) for line in lines for shown in _build_lines(line, words)),
         issue_date=invoice.issue_date,
         due_date=invoice.due_date,
         finalized_at=invoice.finalized_at,
@@ -193,6 +196,14 @@ def _build_lines(line: InvoiceLine, words: Words) -> Iterator[LineView]:
         )
     if not parts:
         yield shown
+
+
+def _put_below_heading(shown: LineView, line: InvoiceLine, names: Mapping[str, str]) -> LineView:
+    """Return the line with the subscription it stands below on an invoice for several."""
+    if line.subscription_id is None:
+        return shown
+    key = encode_id(Subscription.id_prefix, line.subscription_id)
+    return replace(shown, group=key, group_name=names.get(key, ""))
 
 
 def _build_line(line: InvoiceLine, words: Words) -> LineView:

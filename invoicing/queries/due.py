@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db.models import F, QuerySet
 
 from accounts.models import BILLABLE_STATUSES, Subscription
+from invoicing.queries.grouping import find_wanting
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,6 +35,7 @@ def list_due(
     """
     Return what is due as of `as_of`, oldest first, at most `limit`.
 
+    What is due of an account that wants one invoice stays together: what the limit would cut off of it comes along.
     Accounts on a test clock are due by their own clock, whatever `as_of` says.
     """
     real = _billable(org_id, account_id).filter(account__test_clock__isnull=True, next_billing_at__lte=as_of)
@@ -41,7 +43,13 @@ def list_due(
     found = sorted(_read(real, limit) + _read(frozen, limit))
     if limit is None or len(found) < limit:
         return DuePage(found, 0)
-    return DuePage(found[:limit], real.count() + frozen.count() - limit)
+    items = found[:limit]
+    wanting = find_wanting({each.account_id for each in items})
+    if wanting:
+        known = {each.subscription_id for each in items}
+        whole = _read(real.filter(account_id__in=wanting), None) + _read(frozen.filter(account_id__in=wanting), None)
+        items = sorted([*items, *(each for each in whole if each.subscription_id not in known)])
+    return DuePage(items, real.count() + frozen.count() - len(items))
 
 
 def list_due_orgs(*, as_of: datetime) -> list[str]:

@@ -25,6 +25,7 @@ from invoicing.models import (
     CreditNoteStatus,
     Invoice,
     InvoiceLine,
+    InvoiceMember,
     InvoiceStatus,
     LineType,
 )
@@ -230,8 +231,10 @@ def get_discount_share(subscription: Subscription, billables: Billables, price: 
         return _ZERO
     discount = billables.discounts.find(subscription.id)
     if price.billing_timing == BillingTiming.ADVANCE:
-        opened = _find_opening_invoice(subscription)
-        if opened is not None:
+        opened = _find_opening_invoice(subscription) or _find_opening_member(subscription)
+        if isinstance(opened, InvoiceMember):
+            discount = opened.discount
+        elif opened is not None:
             discount = opened.subscription_discount
     if discount is None or discount.percent_off is None or discount.meters:
         return _ZERO
@@ -240,6 +243,14 @@ def get_discount_share(subscription: Subscription, billables: Billables, price: 
     if discount.plans and price.plan_version.plan.key not in discount.plans:
         return _ZERO
     return EXACT.divide(discount.percent_off, Decimal(100))
+
+
+def _find_opening_member(subscription: Subscription) -> InvoiceMember | None:
+    """Return its part of the invoice for several subscriptions at which the running period opened, if there was one."""
+    members = InvoiceMember.objects.filter(
+        subscription=subscription, boundary=subscription.next_boundary - 1, is_reversed=False
+    )
+    return members.select_related("discount").first()
 
 
 def _find_opening_invoice(subscription: Subscription) -> Invoice | None:

@@ -26,6 +26,7 @@ def visible_invoices(principal: Principal) -> QuerySet[Invoice]:
         Prefetch("lines", queryset=lines),
         Prefetch("credits", queryset=credits),
         "taxes",
+        "members",
         Prefetch("reissued_as", queryset=Invoice.objects.only("id", "status", "reissues_id").order_by("id")),
     )
     if principal.is_internal:

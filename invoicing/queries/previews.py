@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,7 @@ from invoicing.calculation.charges import list_charges
 from invoicing.calculation.draft import Draft, draft_invoice
 from invoicing.queries.billables import load_billables
 from invoicing.queries.facts import gather_facts, get_due_boundary, settle_boundary
+from invoicing.queries.grouping import DraftedDocument, draft_documents, pick_first_due, wants_one_invoice
 from invoicing.queries.plan_credit import pass_plan_credit
 from invoicing.queries.running import OpenLine, list_open, load_subscriptions
 from invoicing.queries.schedule_phases import get_boundary_with_phases, group_steps
@@ -28,12 +29,14 @@ class PreviewedInvoice:
     """
     A draft that would be issued, and what stored money would pay of it; without `settlement` nothing.
 
-    `meters` are the public ids of the meters of its items, by the items' public ids.
+    `meters` are the public ids of the meters of its items, by the items' public ids. `subscriptions` are those that it
+    bills, the first of which it is listed with.
     """
 
     draft: Draft
     settlement: Settlement | None
     meters: Mapping[str, str] = field(default_factory=dict)
+    subscriptions: Sequence[Subscription] = ()
 
     @property
     def credit_applied(self) -> int:
@@ -48,10 +51,15 @@ class PreviewedInvoice:
 
 @dataclass(frozen=True, slots=True)
 class PreviewedSubscription:
-    """What would be issued for one subscription, oldest first; drafts without lines are left out."""
+    """
+    What would be issued for one subscription, oldest first; drafts without lines are left out.
+
+    What several would share is listed with the first of them, and named by the others as `shared`.
+    """
 
     subscription: Subscription
     invoices: list[PreviewedInvoice]
+    shared: list[PreviewedInvoice] = field(default_factory=list)
 
     @property
     def drafts(self) -> list[Draft]:
@@ -72,23 +80,30 @@ def preview_subscriptions(*, subscription_ids: Iterable[uuid.UUID], as_of: datet
     times = {each.account_id: each.account.clock_time or as_of for each in subscriptions}
     money = read_stored_money(accounts=[each.account for each in subscriptions], at=as_of)
     phases = _load_steps(times)
-    while due := [
-        boundary
-        for each in subscriptions
-        if each.status in BILLABLE_STATUSES
-        and each.next_billing_at is not None
-        and get_due_boundary(each, now=times[each.account_id]) is not None
-        and (boundary := get_boundary_with_phases(each, phases.get(each.id, []), billables, each.next_billing_at))
-        is not None
-    ]:
-        for each in gather_facts(due, billables=billables):
-            draft = draft_invoice(each.facts)
-            if draft.lines:
-                subscription = each.boundary.subscription
-                previews[subscription.id].invoices.append(_pay(draft, subscription, money, times))
-                billables.discounts.use_month(subscription.id, at=times[subscription.account_id])
-            billables.pass_boundary(each.boundary)
-            settle_boundary(each.boundary)
+    while due := pick_first_due(
+        [
+            boundary
+            for each in subscriptions
+            if each.status in BILLABLE_STATUSES
+            and each.next_billing_at is not None
+            and get_due_boundary(each, now=times[each.account_id]) is not None
+            and (boundary := get_boundary_with_phases(each, phases.get(each.id, []), billables, each.next_billing_at))
+            is not None
+        ],
+        sellers,
+    ):
+        gathered = gather_facts(due, billables=billables)
+        for document in draft_documents(gathered, billables=billables, may_wait=True):
+            made = _pay(document.draft, document.list_subscriptions(), money, times)
+            first, *others = made.subscriptions
+            previews[first.id].invoices.append(made)
+            for other in others:
+                previews[other.id].shared.append(made)
+            for each in made.subscriptions:
+                billables.discounts.use_month(each.id, at=times[each.account_id])
+        for part in gathered:
+            billables.pass_boundary(part.boundary)
+            settle_boundary(part.boundary)
         pass_plan_credit(due, money=money, times=times, actor=SYSTEM)
     return list(previews.values())
 
@@ -97,7 +112,8 @@ def preview_upcoming(*, subscription_id: uuid.UUID, at: datetime) -> PreviewedIn
     """
     Return the next invoice of a subscription as it would be if nothing more happened until it is due.
 
-    It closes the running period with what was used so far, has what else waits for it, and opens the next period; when
+    It closes the running period with what was used so far, has what else waits for it, and opens the next period; of an
+    account that wants one invoice, so do the subscriptions that share it. When
     periods were missed it is that of the oldest. The draft may have no lines. Money that ends before then pays nothing.
     None when no invoice is to come: the subscription is paused, ends without one, or is billed elsewhere. Reads only; a
     fixed number of queries.
@@ -106,18 +122,36 @@ def preview_upcoming(*, subscription_id: uuid.UUID, at: datetime) -> PreviewedIn
     due_at = subscription.next_billing_at
     if subscription.status not in BILLABLE_STATUSES or due_at is None:
         return None
-    sellers = get_sellers([subscription.account])
-    billables = load_billables([subscription], sellers=sellers)
-    then = max(due_at, subscription.account.clock_time or at)
-    times = {subscription.account_id: then}
-    steps = _load_steps(times).get(subscription.id, [])
-    boundary = get_boundary_with_phases(subscription, steps, billables, due_at)
-    if boundary is None:
+    account = subscription.account
+    sellers = get_sellers([account])
+    together = [subscription]
+    if wants_one_invoice(account, sellers.of(account)):
+        others = load_subscriptions().filter(account=account, status__in=BILLABLE_STATUSES, next_billing_at=due_at)
+        together = [subscription if each.pk == subscription.pk else each for each in others]
+    billables = load_billables(together, sellers=sellers)
+    then = max(due_at, account.clock_time or at)
+    times = {account.pk: then}
+    steps = _load_steps(times)
+    boundaries = [
+        boundary
+        for each in together
+        if (boundary := get_boundary_with_phases(each, steps.get(each.id, []), billables, due_at)) is not None
+    ]
+    if not any(boundary.subscription is subscription for boundary in boundaries):
         return None
-    (gathered,) = gather_facts([boundary], billables=billables)
-    money = read_stored_money(accounts=[subscription.account], at=then)
-    meters = {key: item.meter.public_id for key, item in gathered.items.items() if item.meter is not None}
-    return replace(_pay(draft_invoice(gathered.facts), subscription, money, times), meters=meters)
+    gathered = gather_facts(boundaries, billables=billables)
+    documents = draft_documents(gathered, billables=billables, may_wait=True)
+    own = next(each for each in gathered if each.boundary.subscription is subscription)
+    found = next((each for each in documents if own in each.parts), None)
+    document = found or DraftedDocument(draft_invoice(own.facts), (own,))
+    money = read_stored_money(accounts=[account], at=then)
+    for each in documents:
+        if each is document:
+            break
+        # What is made before it is paid before it.
+        _pay(each.draft, each.list_subscriptions(), money, times)
+    meters = {key: item.meter.public_id for key, item in document.items.items() if item.meter is not None}
+    return replace(_pay(document.draft, document.list_subscriptions(), money, times), meters=meters)
 
 
 def _load_steps(times: Mapping[uuid.UUID, datetime]) -> Mapping[uuid.UUID, list[UpcomingStep]]:
@@ -130,16 +164,17 @@ def _load_steps(times: Mapping[uuid.UUID, datetime]) -> Mapping[uuid.UUID, list[
 
 
 def _pay(
-    draft: Draft, subscription: Subscription, money: StoredMoney, times: Mapping[uuid.UUID, datetime]
+    draft: Draft, subscriptions: Sequence[Subscription], money: StoredMoney, times: Mapping[uuid.UUID, datetime]
 ) -> PreviewedInvoice:
+    first = subscriptions[0]
     payment = money.pay_bill(
-        account=subscription.account,
-        charges=list_charges(draft, subscription=subscription.public_id),
+        account=first.account,
+        charges=list_charges(draft, subscription=None if draft.facts.members else first.public_id),
         total=draft.total,
         currency=draft.facts.currency,
-        at=times[subscription.account_id],
+        at=times[first.account_id],
     )
-    return PreviewedInvoice(draft, None if payment is None else payment.settlement)
+    return PreviewedInvoice(draft, None if payment is None else payment.settlement, subscriptions=tuple(subscriptions))
 
 
 def preview_running(*, account: Account, as_of: datetime) -> list[OpenLine]:

@@ -78,7 +78,8 @@ _CHECKS: Final = (
         """
         SELECT given.id, '', given.duration_months - used.invoices, given.months_left
         FROM subscription_discounts AS given CROSS JOIN LATERAL (
-            SELECT count(*) AS invoices FROM invoices WHERE subscription_discount_id = given.id AND status <> 'void'
+            SELECT (SELECT count(*) FROM invoices WHERE subscription_discount_id = given.id AND status <> 'void')
+                + (SELECT count(*) FROM invoice_members WHERE discount_id = given.id AND NOT is_reversed) AS invoices
         ) AS used
         WHERE given.months_left <> given.duration_months - used.invoices ORDER BY given.id LIMIT 1
         """,
@@ -89,7 +90,10 @@ _CHECKS: Final = (
         """
         SELECT charge.id, '', 0, 0 FROM pending_charges AS charge
         JOIN invoices AS invoice ON invoice.id = charge.invoice_id AND invoice.status <> 'void'
-        WHERE invoice.subscription_id IS DISTINCT FROM charge.subscription_id
+        WHERE charge.subscription_id <> coalesce(invoice.subscription_id, (
+                SELECT member.subscription_id FROM invoice_members AS member
+                WHERE member.invoice_id = invoice.id AND member.subscription_id = charge.subscription_id
+            ), invoice.id)
             OR NOT coalesce(invoice.trace -> 'charges' @> jsonb_build_array(charge.facts), false)
         ORDER BY charge.id LIMIT 1
         """,

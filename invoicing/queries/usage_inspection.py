@@ -124,7 +124,7 @@ def _list_lines(event: UsageEvent) -> list[_Line]:
             is_reversed=False,
         )
         .exclude(invoice__status=InvoiceStatus.VOID)
-        .select_related("invoice__subscription__account", "invoice__seller")
+        .select_related("invoice__subscription__account", "subscription__account", "invoice__seller")
         .defer("trace", "invoice__trace", "invoice__account_snapshot", "invoice__seller_snapshot")
         .annotate(recorded=F("trace__charge__source__last_recorded_at"))
         .order_by("id")
@@ -142,8 +142,8 @@ def _explain_by_lines(recorded_at: datetime, lines: Sequence[_Line]) -> EventBil
     chosen = next((each for each in lines if each.holds(recorded_at)), lines[0])
     is_draft = chosen.line.invoice.status == InvoiceStatus.DRAFT
     if chosen.holds(recorded_at):
-        return EventBilling("drafted" if is_draft else "invoiced", chosen.line, chosen.line.invoice.subscription)
-    subscription = chosen.line.invoice.subscription
+        return EventBilling("drafted" if is_draft else "invoiced", chosen.line, chosen.line.owner)
+    subscription = chosen.line.owner
     if is_draft and chosen.line.invoice.finalize_at is not None:
         # Measured again before it is issued.
         return EventBilling("drafted", chosen.line, subscription)
@@ -157,7 +157,7 @@ def _explain_by_lines(recorded_at: datetime, lines: Sequence[_Line]) -> EventBil
 
 def _find_late_due(line: InvoiceLine) -> datetime | None:
     """Return when the invoice is due that bills what came late for a line; None if none does."""
-    invoice, subscription = line.invoice, line.invoice.subscription
+    invoice, subscription = line.invoice, line.owner
     if subscription is None or subscription.status not in BILLABLE_STATUSES:
         return None
     within = reaches_back(get_boundary(subscription), line.period, invoice.seller)

@@ -94,11 +94,11 @@ def run_cycle(world: World, *, account: str = "") -> list[str]:
 
 
 def _describe_run(run: BillingRun) -> str:
-    outcomes = list(RunOutcome.objects.filter(run=run).values_list("invoice_count", "status"))
-    if not outcomes:
+    statuses = list(RunOutcome.objects.filter(run=run).values_list("status", flat=True))
+    if not statuses:
         return "billing run: nothing due"
-    invoices, count = sum(number for number, _ in outcomes), len(outcomes)
-    held = sum(status == OutcomeStatus.HELD for _, status in outcomes)
+    invoices, count = Invoice.objects.filter(run=run, in_review=False).count(), len(statuses)
+    held = statuses.count(OutcomeStatus.HELD)
     subscriptions = f"{count} subscription{'' if count == 1 else 's'}"
     waiting = f", {held} held for review" if held else ""
     return f"billing run: {subscriptions}, {invoices} invoice{'' if invoices == 1 else 's'}{waiting}"

@@ -34,7 +34,7 @@ def list_issued(world: World, *, since: datetime | None = None) -> list[Invoice]
         issued = issued.filter(finalized_at__gte=since)
     return list(
         issued.select_related("account", "reissues")
-        .prefetch_related(Prefetch("lines", lines), "taxes")
+        .prefetch_related(Prefetch("lines", lines), "taxes", "members")
         .order_by("finalized_at", "id")
     )
 
@@ -46,6 +46,7 @@ def describe_invoice(world: World, invoice: Invoice) -> Document:
         "number": invoice.number_text,
         "account": world.name_account(invoice.account_id),
         "subscription": world.name_subscription(invoice.subscription_id) or None,
+        "subscriptions": ", ".join(map(world.name_subscription, _list_members(invoice))) or None,
         "status": invoice.status,
         "currency": currency,
         "date": str(invoice.issue_date),
@@ -67,6 +68,10 @@ def describe_invoice(world: World, invoice: Invoice) -> Document:
         "reissues": _name_reissued(invoice),
         "lines": [shown for line in invoice.lines.all() for shown in _describe_lines(world, line, zone)],
     }
+
+
+def _list_members(invoice: Invoice) -> list[UUID]:
+    return [each.subscription_id for each in invoice.members.all()]
 
 
 def _describe_tax(tax: InvoiceTax, currency: str) -> str:
@@ -98,7 +103,7 @@ def _describe_line(world: World, line: InvoiceLine, zone: ZoneInfo) -> Document:
         "plan": version.plan.key if version else None,
         "version": str(version.version) if version else None,
         "meter": line.meter.event_name if line.meter else None,
-        "subscription": (world.name_subscription(item.subscription_id) or None) if item else None,
+        "subscription": world.name_subscription(item.subscription_id if item else line.subscription_id) or None,
         "period": show_period(line.period, zone),
         "quantity": to_text(line.quantity),
         "amount": format_decimal(line.amount, line.currency),

@@ -34,6 +34,7 @@ LINE: Final[Mapping[str, Kind]] = {
 INVOICE: Final[Mapping[str, Kind]] = {
     "account": "text",
     "subscription": "text",
+    "subscriptions": "text",
     "number": "text",
     "status": "text",
     "currency": "text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from accounts.models import MAX_GRACE_HOURS, Alignment
+from accounts.models import MAX_GRACE_HOURS, Alignment, InvoiceGrouping
 from accounts.services.subscriptions import MAX_TRIAL_DAYS
 from billing_site.kernel.countries import is_country
 from catalog.models import ProrationBasis, ProrationUnit
@@ -34,6 +34,7 @@ _POLICIES: Final[dict[str, tuple[str, Collection[str]]]] = {
     "interval_change": ("interval_change", IntervalChange.values),
     "pause_credit": ("pause_credit", PauseCredit.values),
     "cancel_unused": ("cancel_unused", UnusedTime.values),
+    "invoice_grouping": ("invoice_grouping", InvoiceGrouping.values),
 }
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from accounts.models import MAX_GRACE_HOURS
+from accounts.models import MAX_GRACE_HOURS, InvoiceGrouping
 from accounts.services.profiles import clean_profile
 from billing_site.kernel.errors import DomainError
 from invoicing.rehearsal.catalogs import CatalogBlock, read_catalog_mapping
@@ -94,6 +94,8 @@ def _read_account(fields: Fields) -> StoryAccount:
     profile.setdefault("name", name.replace("-", " ").replace("_", " ").title() or "Account")
     if fields.has("net_terms_days"):
         profile["net_terms_days"] = fields.integer("net_terms_days", least=0, most=365)
+    if fields.has("invoice_grouping"):
+        profile["invoice_grouping"] = fields.choice("invoice_grouping", InvoiceGrouping.values)
     if fields.has("grace_hours"):
         profile["grace_hours"] = fields.integer("grace_hours", least=0, most=MAX_GRACE_HOURS)
     if fields.has("billing_threshold"):

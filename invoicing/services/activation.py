@@ -20,6 +20,7 @@ from billing_site.platform.models.bulk import update_rows
 from billing_site.platform.services import events
 from invoicing.models import Invoice, InvoiceStatus
 from invoicing.queries.billables import DueBoundary
+from invoicing.queries.members import bills_any, list_billed_subscriptions
 from invoicing.queries.plan_credit import pass_plan_credit
 from invoicing.services.plan_credit import store_plan_credit
 
@@ -36,10 +37,12 @@ def activate_paid(invoices: Iterable[Invoice], *, at: datetime, actor: Actor) ->
     that waited gets the credit of its plan now. Subscriptions that come loaded with their invoices change with their
     rows; no query when none of them waits.
     """
+    settled = [each for each in invoices if each.status == InvoiceStatus.PAID and _may_wait(each)]
+    billed = list_billed_subscriptions(settled)
     paid: dict[UUID, list[Invoice]] = defaultdict(list)
-    for invoice in invoices:
-        if invoice.status == InvoiceStatus.PAID and invoice.subscription_id is not None and _may_wait(invoice):
-            paid[invoice.subscription_id].append(invoice)
+    for invoice in settled:
+        for key in billed.get(invoice.pk, ()):
+            paid[key].append(invoice)
     if not paid:
         return []
     waiting = Subscription.objects.filter(pk__in=paid, status__in=WAITING_STATUSES)
@@ -50,9 +53,11 @@ def activate_paid(invoices: Iterable[Invoice], *, at: datetime, actor: Actor) ->
         .order_by("id")
     )
     owed: dict[UUID, list[Invoice]] = defaultdict(list)
-    for other in Invoice.objects.filter(subscription_id__in=locked, status__in=_OWED):
-        if other.subscription_id is not None:
-            owed[other.subscription_id].append(other)
+    others = list(Invoice.objects.filter(bills_any(locked), status__in=_OWED)) if locked else []
+    owing = list_billed_subscriptions(others)
+    for other in others:
+        for key in owing.get(other.pk, ()):
+            owed[key].append(other)
     free = [row for row in rows if not _is_held(row, paid[row.pk], owed[row.pk], at)]
     _switch_on(free, {row.pk: paid[row.pk][-1] for row in free}, at=at, actor=actor)
     for row in free:

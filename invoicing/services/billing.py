@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from accounts.models import BILLABLE_STATUSES, Subscription, SubscriptionStatus
 from accounts.queries.schedules import load_waits
@@ -23,7 +23,6 @@ from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.platform.models.bulk import attach, update_rows
 from billing_site.platform.services import events
 from catalog.models import PlanVersion
-from invoicing.calculation.draft import draft_invoice
 from invoicing.models import BillingRun, Invoice
 from invoicing.queries.billables import DueBoundary, load_billables
 from invoicing.queries.facts import (
@@ -32,15 +31,16 @@ from invoicing.queries.facts import (
     gather_facts,
     get_boundary,
     get_due_boundary,
-    settle_boundary,
 )
 from invoicing.queries.grace import find_finalize_at
+from invoicing.queries.grouping import DraftedDocument, draft_documents, pick_first_due
 from invoicing.queries.pending_charges import lock_waiting
 from invoicing.queries.plan_credit import has_plan_credit, pass_plan_credit
 from invoicing.services.activation import activate_without_invoice
-from invoicing.services.drafting import DraftToWrite, store_drafts, take_up_charges, write_lines
+from invoicing.services.drafting import DraftMember, DraftToWrite, store_drafts, take_up_charges, write_lines
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
 from invoicing.services.items import store_items
+from invoicing.services.passing import pass_on
 from invoicing.services.plan_credit import store_plan_credit
 from invoicing.services.review_holds import find_holds, hold_invoices
 from invoicing.services.sellers import ensure_sellers
@@ -87,12 +87,18 @@ class BilledSubscription:
 
 
 def bill_subscriptions(
-    *, subscription_ids: Iterable[uuid.UUID], as_of: datetime, actor: Actor, run: BillingRun | None = None
+    *,
+    subscription_ids: Iterable[uuid.UUID],
+    as_of: datetime,
+    actor: Actor,
+    run: BillingRun | None = None,
+    apart: Iterable[uuid.UUID] = (),
 ) -> list[BilledSubscription]:
     """
     Bill everything that is due as of `as_of`, missed periods one by one, and issue the invoices.
 
-    Where the seller gives usage some time to come, invoices that close a period stay drafts until then.
+    Where the seller gives usage some time to come, invoices that close a period stay drafts until then. Subscriptions
+    that are due at the same instant share an invoice where their account wants it, but for those in `apart`.
     Runs in the caller's transaction: all of it or nothing. Locks the accounts that have money stored or get credit with
     their plan, then the subscriptions, both in the order of their ids. The number of queries depends on the number of
     missed periods, not on the number of subscriptions. A boundary at or after the next step of a subscription's
@@ -101,7 +107,7 @@ def bill_subscriptions(
     """
     with events.gathered():
         billing = _start(list(subscription_ids), as_of=as_of, actor=actor, run=run)
-        billing.may_hold = True
+        billing.may_hold, billing.apart = True, frozenset(apart)
         billing.bill_due()
         return billing.finish()
 
@@ -200,9 +206,10 @@ class _Billing:
         self.changes: list[events.NewEvent] = []
         self.reason = ""
         self.may_hold = False
+        self.apart: frozenset[uuid.UUID] = frozenset()
 
     def bill_due(self) -> None:
-        """Bill every boundary that has come, those that were missed one after the other."""
+        """Bill every boundary that has come, those that were missed one after the other. Source: ADR 0047."""
         while due := self._list_due():
             self.bill(due)
 
@@ -219,25 +226,16 @@ class _Billing:
                 self.billed[subscription.id].is_waiting = True
             else:
                 found.append(boundary)
-        return found
+        return pick_first_due(found, self.sellers)
 
     def bill(self, boundaries: Sequence[DueBoundary]) -> None:
         """Draft, write and issue what the boundaries bill, and move their subscriptions on in memory."""
         gathered = gather_facts(boundaries, billables=self.billables)
+        documents = draft_documents(gathered, billables=self.billables, may_wait=self.may_hold, apart=self.apart)
         pending: dict[datetime, list[DraftToWrite]] = defaultdict(list)
-        for each in gathered:
-            draft = draft_invoice(each.facts)
-            subscription = each.boundary.subscription
-            if draft.lines:
-                seller = self.sellers.of(subscription.account)
-                at = _get_now(subscription, self.as_of)
-                discount = self.billables.discounts.use_month(subscription.id, at=at)
-                held_until = find_finalize_at(each.boundary, seller) if self.may_hold else None
-                extra = {"finalize_at": held_until} if held_until is not None and held_until > at else {}
-                to_write = DraftToWrite(
-                    draft, subscription, subscription.account, seller, each.items, each.waiting, discount, extra
-                )
-                pending[at].append(to_write)
+        for document in documents:
+            at = document.account.clock_time or self.as_of
+            pending[at].append(self._prepare(document, at))
         taken_over = {
             each.boundary.subscription.id: planned
             for each in gathered
@@ -245,37 +243,60 @@ class _Billing:
         }
         store_items(taken_over.values(), [draft for drafts in pending.values() for draft in drafts], self.billables)
         for at, found in sorted(pending.items()):
-            drafts = found if self.run is None else find_holds(found)
-            written = write_lines(drafts, run=self.run)
-            known = {invoice.id: each.draft for invoice, each in zip(written, drafts, strict=True)}
-            ready = self._hold(written, drafts, at=at)
-            waiting = [invoice for invoice in ready if invoice.finalize_at is not None]
-            issued = [invoice for invoice in ready if invoice.finalize_at is None]
-            issue_invoices(issued, at=at, actor=self.actor, money=self.money, drafts=known)
-            for invoice in ready:
-                self.billed[_subscription_id(invoice)].invoices.append(invoice)
-            store_drafts(waiting)
-            take_up_charges(drafts, written)
-            self.changes += [self._tell_waiting(invoice, at) for invoice in waiting]
+            self._write(found if self.run is None else find_holds(found), at)
         for boundary in boundaries:
             self.billed[boundary.subscription.id].boundaries += 1
-            change = _settle(boundary, _get_now(boundary.subscription, self.as_of), self.actor, self.reason)
+            change = pass_on(boundary, _get_now(boundary.subscription, self.as_of), self.actor, self.reason)
             if change is not None:
                 self.changes.append(change)
         self._pass_plan_credit(boundaries)
 
-    def _hold(self, written: list[Invoice], drafts: Sequence[DraftToWrite], *, at: datetime) -> list[Invoice]:
-        """Put the drafts that were marked into the review queue and return the others."""
+    def _prepare(self, document: DraftedDocument, at: datetime) -> DraftToWrite:
+        """Return the draft with what it belongs to; each of its subscriptions uses a month of its discount."""
+        seller = self.sellers.of(document.account)
+        members = tuple(
+            DraftMember(subscription, self.billables.discounts.use_month(subscription.id, at=at))
+            for subscription in (each.boundary.subscription for each in document.parts)
+        )
+        held_until = find_finalize_at(document.parts[0].boundary, seller) if self.may_hold else None
+        return DraftToWrite(
+            document.draft,
+            None if document.is_grouped else members[0].subscription,
+            document.account,
+            seller,
+            document.items,
+            document.waiting,
+            None if document.is_grouped else members[0].discount,
+            {"finalize_at": held_until} if held_until is not None and held_until > at else {},
+            members=members if document.is_grouped else (),
+        )
+
+    def _write(self, drafts: Sequence[DraftToWrite], at: datetime) -> None:
+        """Store the drafts, issue those that nothing holds back, and note whose they are."""
+        written = write_lines(drafts, run=self.run)
+        known = {invoice.id: each.draft for invoice, each in zip(written, drafts, strict=True)}
+        owners = {invoice.id: each.list_subscriptions() for invoice, each in zip(written, drafts, strict=True)}
+        self._hold(written, drafts, at=at)
+        ready = [invoice for invoice in written if not invoice.in_review]
+        waiting = [invoice for invoice in ready if invoice.finalize_at is not None]
+        issued = [invoice for invoice in ready if invoice.finalize_at is None]
+        issue_invoices(issued, at=at, actor=self.actor, money=self.money, drafts=known)
+        for invoice in written:
+            for owner in owners[invoice.id]:
+                billed = self.billed[owner.id]
+                (billed.held if invoice.in_review else billed.invoices).append(invoice)
+        store_drafts(waiting)
+        take_up_charges(drafts, written)
+        self.changes += [self._tell_waiting(invoice, at) for invoice in waiting]
+
+    def _hold(self, written: Sequence[Invoice], drafts: Sequence[DraftToWrite], *, at: datetime) -> None:
+        """Put the drafts that were marked into the review queue."""
         held = [
             (invoice, each.finding) for invoice, each in zip(written, drafts, strict=True) if each.finding is not None
         ]
-        if not held or self.run is None:
-            return written
-        store_drafts([invoice for invoice, _ in held])
-        hold_invoices(held, run=self.run, at=at, actor=self.actor)
-        for invoice, _ in held:
-            self.billed[_subscription_id(invoice)].held.append(invoice)
-        return [invoice for invoice in written if not invoice.in_review]
+        if held and self.run is not None:
+            store_drafts([invoice for invoice, _ in held])
+            hold_invoices(held, run=self.run, at=at, actor=self.actor)
 
     def _tell_waiting(self, invoice: Invoice, at: datetime) -> events.NewEvent:
         """Return the event of a draft that waits for usage."""
@@ -342,49 +363,5 @@ def lock_subscription(subscription_id: uuid.UUID) -> Subscription:
     return lock_subscriptions([subscription_id])[0]
 
 
-def _subscription_id(invoice: Invoice) -> uuid.UUID:
-    if invoice.subscription_id is None:
-        raise TypeError("an invoice of the cycle belongs to a subscription")
-    return invoice.subscription_id
-
-
 def _get_now(subscription: Subscription, as_of: datetime) -> datetime:
     return subscription.account.clock_time or as_of
-
-
-def _settle(boundary: DueBoundary, at: datetime, actor: Actor, reason: str) -> events.NewEvent | None:
-    """Move on in memory and return the event to write: renewed, canceled, or none at the very first boundary."""
-    subscription = boundary.subscription
-    before = {
-        "status": subscription.status,
-        "plan_version": subscription.plan_version.version,
-        "current_period_start": subscription.current_period_start,
-        "current_period_end": subscription.current_period_end,
-    }
-    is_start = boundary.is_start
-    goes_on = settle_boundary(boundary)
-    if is_start:
-        return None
-    return events.NewEvent(
-        "subscription.renewed" if goes_on else "subscription.canceled",
-        subject=subscription,
-        account_id=subscription.account_id,
-        at=at,
-        actor=actor,
-        data=_snapshot(subscription),
-        previous=before,
-        reason=reason,
-    )
-
-
-def _snapshot(subscription: Subscription) -> dict[str, Any]:
-    return {
-        "id": subscription.public_id,
-        "status": subscription.status,
-        "plan_id": subscription.plan_version.plan.key,
-        "plan_version": subscription.plan_version.version,
-        "current_period_start": subscription.current_period_start,
-        "current_period_end": subscription.current_period_end,
-        "ended_at": subscription.ended_at,
-        "cancellation_reason": subscription.cancellation_reason,
-    }

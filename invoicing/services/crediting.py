@@ -179,7 +179,7 @@ def _list_charges(invoices: Sequence[Invoice], drafts: Mapping[uuid.UUID, Draft]
         if draft is None:
             stored.append(invoice)
         else:
-            found[invoice.id] = list_charges(draft, subscription=_name_subscription(invoice))
+            found[invoice.id] = list_charges(draft, subscription=_encode(invoice.subscription_id))
     return found | _read_charges(stored) if stored else found
 
 
@@ -198,11 +198,11 @@ def _read_charges(invoices: Sequence[Invoice]) -> dict[uuid.UUID, list[Charge]]:
                     type=line.type,
                     meter=line.meter.event_name if line.meter is not None else None,
                     period=line.period,
-                    subscription=_name_subscription(invoice),
+                    subscription=_encode(line.subscription_id or invoice.subscription_id),
                 )
                 for line in lines[invoice.id]
             ],
-            tax=invoice.tax,
+            taxes=[line.tax for line in lines[invoice.id]],
             total=invoice.total,
             currency=invoice.currency,
         )
@@ -210,6 +210,5 @@ def _read_charges(invoices: Sequence[Invoice]) -> dict[uuid.UUID, list[Charge]]:
     }
 
 
-def _name_subscription(invoice: Invoice) -> str | None:
-    key = invoice.subscription_id
+def _encode(key: uuid.UUID | None) -> str | None:
     return None if key is None else encode_id(Subscription.id_prefix, key)

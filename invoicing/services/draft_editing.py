@@ -33,7 +33,7 @@ from billing_site.platform.services import events
 from invoicing.calculation.discounts import DiscountFacts
 from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.calculation.facts import InvoiceFacts
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, InvoiceTax, PendingCharge
+from invoicing.models import Invoice, InvoiceLine, InvoiceMember, InvoiceStatus, InvoiceTax, PendingCharge
 from invoicing.queries.taxes import with_tax
 from invoicing.services.drafting import (
     DraftToWrite,
@@ -44,7 +44,7 @@ from invoicing.services.drafting import (
     write_drafts,
 )
 from invoicing.services.given_lines import NewLine, get_local_day, make_charges
-from invoicing.services.invoices import lock_invoice, lock_parties
+from invoicing.services.invoices import list_used_discounts, lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 from invoicing.services.sellers import ensure_sellers
 from invoicing.services.traces import snapshot_account
@@ -283,9 +283,10 @@ def replace_discount(
     invoice: Invoice, discount: DiscountFacts | None, *, at: datetime, actor: Actor, reason: str
 ) -> None:
     """Give a locked draft this discount, or none, in place of what it had, and compute it again."""
-    if invoice.subscription_discount_id is not None:
-        give_month_back(invoice.subscription_discount_id)
-        invoice.subscription_discount = None
+    for discount_id in list_used_discounts(invoice):
+        give_month_back(discount_id)
+    InvoiceMember.objects.filter(invoice=invoice, discount__isnull=False).update(discount=None)
+    invoice.subscription_discount = None
     discounts = () if discount is None else (discount,)
     rewrite_draft(invoice, replace(read_facts(invoice), discounts=discounts), at=at, actor=actor, reason=reason)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from accounts.models import Account, CostCenter, Subscription, SubscriptionDiscount, SubscriptionItem
 from billing_site.kernel.errors import DomainError
@@ -13,7 +13,16 @@ from billing_site.platform.models.bulk import RowMaker, attach, copy_rows, updat
 from catalog.models import Meter, PlanVersion, Price, TaxRate
 from invoicing.calculation.draft import Draft, DraftLine
 from invoicing.calculation.review import ReviewFinding
-from invoicing.models import BillingRun, Invoice, InvoiceLine, InvoiceLineSplit, InvoiceTax, PendingCharge, Seller
+from invoicing.models import (
+    BillingRun,
+    Invoice,
+    InvoiceLine,
+    InvoiceLineSplit,
+    InvoiceMember,
+    InvoiceTax,
+    PendingCharge,
+    Seller,
+)
 from invoicing.services.traces import TraceTexts
 
 
@@ -21,12 +30,20 @@ class PeriodAlreadyInvoiced(DomainError):
     code, title, status = "period_already_invoiced", "A non-void invoice covers this subscription and period", 409
 
 
+class DraftMember(NamedTuple):
+    """One of several subscriptions of a draft, and the discount of which the draft uses a month for it."""
+
+    subscription: Subscription
+    discount: SubscriptionDiscount | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class DraftToWrite:
     """
     A draft with the rows it belongs to. `items` holds the subscription's items by id.
 
-    `waiting` are the pending charges that the draft takes up, `discount` the one of which it uses a month. `extra` are
+    `waiting` are the pending charges that the draft takes up, `discount` the one of which it uses a month. `members`
+    are the subscriptions of a draft for several, in the order of its facts; it has neither of its own then. `extra` are
     further columns of the invoice. One with a `finding` is written to be looked at by a person before it is issued.
     """
 
@@ -39,6 +56,11 @@ class DraftToWrite:
     discount: SubscriptionDiscount | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     finding: ReviewFinding | None = None
+    members: Sequence[DraftMember] = ()
+
+    def list_subscriptions(self) -> list[Subscription]:
+        """Return whom it bills."""
+        return [each.subscription for each in self.members] or ([self.subscription] if self.subscription else [])
 
 
 def write_drafts(drafts: Sequence[DraftToWrite], *, run: BillingRun | None) -> list[tuple[Invoice, list[InvoiceLine]]]:
@@ -85,6 +107,8 @@ def _write_lines(drafts: Sequence[DraftToWrite], built: Sequence[tuple[Invoice, 
     copy_rows([split for found in parts for split in found])
     taxes = [build_taxes(each.draft, invoice) for each, (invoice, _) in zip(drafts, built, strict=True)]
     copy_rows([tax for found in taxes for tax in found])
+    members = [build_members(each, invoice) for each, (invoice, _) in zip(drafts, built, strict=True)]
+    copy_rows([member for found in members for member in found])
 
 
 def take_up_charges(drafts: Sequence[DraftToWrite], invoices: Sequence[Invoice]) -> None:
@@ -124,6 +148,7 @@ def _build(each: DraftToWrite, run: BillingRun | None, texts: TraceTexts) -> tup
         trace=texts.show_facts(draft),
         livemode=(each.subscription or account).livemode,
         in_review=each.finding is not None,
+        is_grouped=bool(draft.facts.members),
     )
     for column, value in each.extra.items():
         setattr(invoice, column, value)
@@ -167,6 +192,7 @@ def build_line(
         list(line.taxes),
         invoice.currency,
         None if item is None else item.pk,
+        Subscription.parse_id(line.charge.subscription) if line.charge.subscription else None,
         Price.parse_id(line.charge.price.price_id),
         PlanVersion.parse_id(line.charge.plan_version_id),
         item.meter_id if item is not None else Meter.parse_id(given.meter_id) if given else None,
@@ -196,6 +222,7 @@ _LINES: Final = RowMaker(
     "tax_shares",
     "currency",
     "subscription_item_id",
+    "subscription_id",
     "price_id",
     "plan_version_id",
     "meter_id",
@@ -222,6 +249,18 @@ def build_splits(lines: Sequence[DraftLine], rows: Sequence[InvoiceLine]) -> Ite
                 quantity=split.center.quantity,
                 amount=split.amount,
             )
+
+
+def build_members(each: DraftToWrite, invoice: Invoice) -> Iterator[InvoiceMember]:
+    """Yield the rows of the subscriptions of a draft for several, not stored yet."""
+    for position, (member, facts) in enumerate(zip(each.members, each.draft.facts.members, strict=True), start=1):
+        yield InvoiceMember(
+            invoice=invoice,
+            position=position,
+            subscription=member.subscription,
+            boundary=facts.boundary,
+            discount=member.discount,
+        )
 
 
 def get_tax_mode(draft: Draft) -> str:

@@ -17,13 +17,14 @@ from typing import Final
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from accounts.models import Subscription, SubscriptionItem
+from accounts.models import SubscriptionItem
 from accounts.services.stored_money import lock_stored_money
 from billing_site.kernel.actors import SYSTEM, Actor
 from invoicing.calculation.facts import ChargeFacts, InvoiceFacts, QuantitySource
 from invoicing.models import Invoice, InvoiceStatus
 from invoicing.queries.facts import measure_used
 from invoicing.queries.grace import list_after_grace
+from invoicing.queries.members import lock_subscriptions_of
 from invoicing.services.draft_editing import rewrite_draft
 from invoicing.services.issuing import issue_invoices
 from metering.queries.measuring import MeasureRequest
@@ -77,8 +78,7 @@ def issue_after_grace(*, invoice_ids: Sequence[uuid.UUID], at: datetime, actor: 
     """
     chosen = Invoice.objects.filter(id__in=invoice_ids)
     money = lock_stored_money(account_ids=chosen.values("account_id"), at=at, actor=actor)
-    subscriptions = Subscription.objects.filter(id__in=chosen.values("subscription_id")).order_by("id")
-    list(subscriptions.select_for_update(no_key=True).values_list("id", flat=True))
+    lock_subscriptions_of(list(invoice_ids))
     invoices = list(
         chosen.filter(status=InvoiceStatus.DRAFT, finalize_at__isnull=False, in_review=False)
         .select_for_update(of=("self",))

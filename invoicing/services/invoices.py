@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
-from accounts.models import LedgerEntry, Subscription
+from accounts.models import LedgerEntry
 from accounts.services import ledger
 from accounts.services.account_locks import lock_account
 from accounts.services.discounts import give_month_back
@@ -18,7 +18,8 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.kernel.ids import encode_id
 from billing_site.platform.services import events
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineType, ReviewStatus
+from invoicing.models import Invoice, InvoiceLine, InvoiceMember, InvoiceStatus, LineType, ReviewStatus
+from invoicing.queries.members import lock_subscriptions_of
 from invoicing.queries.pending_charges import select_waiting
 from invoicing.services.crediting import give_back_credits, sum_later_credits
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
@@ -47,17 +48,17 @@ def lock_invoice(invoice_id: uuid.UUID) -> Invoice:
 
 def lock_parties(invoice_id: uuid.UUID) -> None:
     """
-    Lock the account of an invoice, then its subscription, before the invoice itself.
+    Lock the account of an invoice, then its subscriptions, before the invoice itself.
 
     Everything that moves an account's money holds the first; billing counts months of discounts, and payments change
     the status, under the second.
     :raises NotFound: if there is no such invoice.
     """
-    found = Invoice.objects.filter(id=invoice_id).values_list("account_id", "subscription_id").first()
-    if found is None:
+    account_id = Invoice.objects.filter(id=invoice_id).values_list("account_id", flat=True).first()
+    if account_id is None:
         raise NotFound("invoice")
-    lock_account(found[0])
-    list(Subscription.objects.select_for_update(no_key=True).filter(pk=found[1]).values_list("pk", flat=True))
+    lock_account(account_id)
+    lock_subscriptions_of([invoice_id])
 
 
 def find_void_obstacle(invoice: Invoice) -> str:
@@ -98,6 +99,14 @@ def _find_given_back(invoice: Invoice) -> str:
     if waiting.exclude(invoice=invoice).exists():
         return "What is given back of it waits for the next invoice. Correct it with a credit note."
     return ""
+
+
+def list_used_discounts(invoice: Invoice) -> list[uuid.UUID]:
+    """Return the discounts of which an invoice used a month. One query for an invoice of several subscriptions."""
+    if not invoice.is_grouped:
+        return [] if invoice.subscription_discount_id is None else [invoice.subscription_discount_id]
+    members = InvoiceMember.objects.filter(invoice=invoice, discount__isnull=False).order_by("position")
+    return list(members.values_list("discount_id", flat=True))
 
 
 @transaction.atomic
@@ -159,13 +168,14 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
     invoice.save(update_fields=["status", "voided_at", "void_reason", "amount_paid", "updated_at"])
     # Reversed lines give up their claim, so the period and its usage can be billed again.
     InvoiceLine.objects.filter(invoice=invoice).update(is_reversed=True)
+    InvoiceMember.objects.filter(invoice=invoice).update(is_reversed=True)
     give_back_credits(invoice, at=at, actor=actor, reason=reason)
     entry = LedgerEntry.objects.filter(key=invoice_key(invoice)).first()
     if entry is not None:
         ledger.reverse_entry(entry=entry, at=at, key=f"void:{invoice.public_id}", description="Invoice voided")
         take_back_revenue(invoice, source=invoice_key(invoice), at=at)
-    if invoice.subscription_discount_id is not None:
-        give_month_back(invoice.subscription_discount_id)
+    for discount_id in list_used_discounts(invoice):
+        give_month_back(discount_id)
     events.emit(
         "invoice.voided",
         subject=invoice,

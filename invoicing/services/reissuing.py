@@ -18,11 +18,12 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState
 from billing_site.platform.services import events
 from invoicing.calculation.draft import draft_invoice
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, PendingCharge
+from invoicing.models import Invoice, InvoiceLine, InvoiceMember, InvoiceStatus, PendingCharge
 from invoicing.models.invoice import CLAIMING_TYPES
+from invoicing.queries.members import find_boundary_invoices
 from invoicing.queries.taxes import with_tax
 from invoicing.services.draft_editing import read_facts
-from invoicing.services.drafting import DraftToWrite, PeriodAlreadyInvoiced, write_drafts
+from invoicing.services.drafting import DraftMember, DraftToWrite, PeriodAlreadyInvoiced, write_drafts
 from invoicing.services.invoices import lock_invoice, lock_parties, void_invoice
 from invoicing.services.issuing import snapshot_invoice
 
@@ -62,10 +63,10 @@ def reissue_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason
 
 
 def _require_free(invoice: Invoice) -> None:
-    """:raises PeriodAlreadyInvoiced: when another invoice has the boundary or a period of this one. Two queries."""
+    """:raises PeriodAlreadyInvoiced: when another invoice has a boundary or a period of this one."""
     taken = Q(pk__in=[])
-    if invoice.boundary is not None:
-        taken |= Q(subscription=invoice.subscription_id, boundary=invoice.boundary)
+    for each in find_boundary_invoices(_list_boundaries(invoice)):
+        raise PeriodAlreadyInvoiced(f"{each} has this period now.", invoice_id=each.public_id)
     for line in InvoiceLine.objects.filter(invoice=invoice, type__in=CLAIMING_TYPES):
         if line.subscription_item_id is not None:
             taken |= Q(
@@ -77,6 +78,14 @@ def _require_free(invoice: Invoice) -> None:
     found = Invoice.objects.filter(taken).exclude(status=InvoiceStatus.VOID).first()
     if found is not None:
         raise PeriodAlreadyInvoiced(f"{found} has this period now.", invoice_id=found.public_id)
+
+
+def _list_boundaries(invoice: Invoice) -> list[tuple[uuid.UUID, int]]:
+    if invoice.is_grouped:
+        return list(InvoiceMember.objects.filter(invoice=invoice).values_list("subscription_id", "boundary"))
+    if invoice.subscription_id is None or invoice.boundary is None:
+        return []
+    return [(invoice.subscription_id, invoice.boundary)]
 
 
 def _write_copy(invoice: Invoice, *, at: datetime) -> Invoice:
@@ -92,18 +101,22 @@ def _write_copy(invoice: Invoice, *, at: datetime) -> Invoice:
         invoice.seller,
         items,
         waiting,
-        _use_month(invoice, at),
+        _use_month(invoice.subscription_discount_id, at),
         extra,
+        members=[
+            DraftMember(each.subscription, _use_month(each.discount_id, at))
+            for each in InvoiceMember.objects.filter(invoice=invoice).select_related("subscription")
+        ],
     )
     ((draft, _),) = write_drafts([to_write], run=None)
     return draft
 
 
-def _use_month(invoice: Invoice, at: datetime) -> SubscriptionDiscount | None:
+def _use_month(discount_id: uuid.UUID | None, at: datetime) -> SubscriptionDiscount | None:
     """Use the month again that voiding gave back, if the discount is still in force, and return the discount."""
-    if invoice.subscription_discount_id is None:
+    if discount_id is None:
         return None
-    discount = SubscriptionDiscount.objects.select_for_update().get(pk=invoice.subscription_discount_id)
+    discount = SubscriptionDiscount.objects.select_for_update().get(pk=discount_id)
     if discount.ended_at is not None:
         return None
     if discount.months_left is not None:

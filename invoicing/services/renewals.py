@@ -12,6 +12,7 @@ import uuid
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import BILLABLE_STATUSES, Subscription
 from billing_site.kernel.actors import Actor
@@ -58,7 +59,7 @@ def renew_subscription(
 def _refuse_invoiced(subscription: Subscription) -> None:
     """:raises PeriodAlreadyInvoiced: if an invoice that is not void covers the running period."""
     lines = InvoiceLine.objects.filter(
-        invoice__subscription=subscription,
+        Q(subscription=subscription) | Q(invoice__subscription=subscription),
         is_reversed=False,
         period_start=subscription.current_period_start,
         period_end=subscription.current_period_end,

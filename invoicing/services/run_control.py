@@ -9,14 +9,17 @@ Source: contract chapter Renewal and cycle; ADR 0043.
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
+from billing_site.platform.models.bulk import update_rows
 from billing_site.platform.services import events
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome, RunStatus
 from invoicing.models.run import UNFINISHED_RUNS
@@ -78,6 +81,7 @@ def retry_failed(*, run_id: uuid.UUID, at: datetime, actor: Actor, reason: str =
         raise InvalidState("The run is not finished yet.", current_status=run.status)
     _require(run, RunStatus.RUNNING, "The run was canceled; the next one takes what it left.")
     failed = RunOutcome.objects.filter(run=run, status=OutcomeStatus.FAILED)
+    _lead_again(failed)
     count = failed.update(status=OutcomeStatus.PENDING, error_code="", error_detail="", finished_at=None)
     if not count:
         raise InvalidState("Nothing in this run failed.", current_status=run.status)
@@ -92,6 +96,18 @@ def retry_failed(*, run_id: uuid.UUID, at: datetime, actor: Actor, reason: str =
     _tell(run, "billing_run.retried", {"subscriptions": count}, at=at, actor=actor, reason=reason)
     dispatch_run(run)
     return run
+
+
+def _lead_again(failed: QuerySet[RunOutcome]) -> None:
+    """Let the first of those that failed together lead; one that failed alone is billed alone."""
+    groups: dict[uuid.UUID, list[RunOutcome]] = defaultdict(list)
+    for row in failed.filter(leader__isnull=False).order_by("id"):
+        if row.leader is not None:
+            groups[row.leader].append(row)
+    for rows in groups.values():
+        for row in rows:
+            row.leader = rows[0].pk if len(rows) > 1 else None
+    update_rows([row for rows in groups.values() for row in rows], {"leader": "uuid"})
 
 
 def _lock_run(run_id: uuid.UUID) -> BillingRun:

@@ -1,8 +1,10 @@
 """
 Working a billing run off, chunk by chunk.
 
-A chunk is one transaction: claim rows (SKIP LOCKED), bill them with set-based statements, record the outcomes. A chunk
-that fails is rolled back and its rows are tried one by one, so a bad subscription is reported alone and stops nobody.
+A chunk is one transaction: claim rows (SKIP LOCKED), bill them with set-based statements, record the outcomes.
+Subscriptions that share an invoice are claimed together, by the first of them. A chunk that fails is rolled back and
+tried unit by unit, so a bad subscription is reported alone and stops nobody: what shares an invoice with it is issued
+without it. Source: ADR 0007 and 0047.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import gc
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +20,7 @@ from typing import Final
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from billing_site.kernel.actors import Actor
@@ -69,13 +72,14 @@ def _may_go_on(run: BillingRun) -> bool:
 
 def _work_chunk(run: BillingRun, actor: Actor, size: int) -> bool:
     """Bill one chunk; False when there was nothing to claim."""
-    claimed: list[uuid.UUID] = []
+    claimed: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
     for attempt in range(1, _RETRIES + 1):
         claimed.clear()
         try:
             with transaction.atomic():
-                rows = list(_claimable(run).order_by("id")[:size])
-                claimed.extend(row.id for row in rows)
+                rows = _claim(run, size)
+                for row in rows:
+                    claimed[row.leader or row.id].append(row.id)
                 if rows:
                     prefer_indexes()
                     with _without_collecting():
@@ -85,11 +89,21 @@ def _work_chunk(run: BillingRun, actor: Actor, size: int) -> bool:
             if not _is_serialization_failure(error) or attempt == _RETRIES:
                 raise
         except Exception as error:
-            logger.info("chunk of run %s failed (%s), billing its rows one by one", run.public_id, type(error).__name__)
+            logger.info("chunk of run %s failed (%s), billing them one by one", run.public_id, type(error).__name__)
             break
-    for outcome_id in claimed:
-        _work_one(run, outcome_id, actor)
+    for outcome_ids in claimed.values():
+        _work_unit(run, outcome_ids, actor)
     return True
+
+
+def _claim(run: BillingRun, size: int) -> list[RunOutcome]:
+    """Lock the next rows that nobody holds, at most `size`, and those that follow them."""
+    found = list(_claimable(run).filter(Q(leader__isnull=True) | Q(leader=F("id"))).order_by("id")[:size])
+    leaders = [row.id for row in found if row.leader is not None]
+    if not leaders:
+        return found
+    followers = RunOutcome.objects.select_for_update().filter(run=run, status=OutcomeStatus.PENDING, leader__in=leaders)
+    return [*found, *followers.exclude(id__in=leaders).order_by("id")]
 
 
 @contextmanager
@@ -108,16 +122,60 @@ def _without_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def _work_one(run: BillingRun, outcome_id: uuid.UUID, actor: Actor) -> None:
+def _work_unit(run: BillingRun, outcome_ids: Sequence[uuid.UUID], actor: Actor) -> None:
+    """Bill one subscription, or those that share an invoice, and report what cannot be billed."""
     try:
         with transaction.atomic():
-            rows = list(_claimable(run).filter(id=outcome_id))
+            rows = list(_claimable(run).filter(id__in=outcome_ids).order_by("id"))
             if rows:
                 _bill_rows(run, rows, actor)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
-        _record_failure(outcome_id, error)
+        if len(outcome_ids) == 1:
+            _record_failure(outcome_ids[0], error)
+        else:
+            _work_without_failing(run, outcome_ids, actor)
+
+
+def _work_without_failing(run: BillingRun, outcome_ids: Sequence[uuid.UUID], actor: Actor) -> None:
+    """Bill the members of a unit together without those that cannot be billed; when that fails too, each alone."""
+    try:
+        with transaction.atomic():
+            rows = list(_claimable(run).filter(id__in=outcome_ids).order_by("id"))
+            failing = {row.id: error for row in rows if (error := _find_failure(run, row, actor)) is not None}
+            if failing:
+                for outcome_id, error in failing.items():
+                    _record_failure(outcome_id, error)
+                rest = list(_claimable(run).filter(id__in=outcome_ids).order_by("id"))
+                if rest:
+                    _bill_rows(run, rest, actor)
+                return
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        logger.info("a unit of run %s failed again (%s), each is billed alone", run.public_id, type(error).__name__)
+    RunOutcome.objects.filter(id__in=outcome_ids, status=OutcomeStatus.PENDING).update(leader=None)
+    for outcome_id in outcome_ids:
+        _work_unit(run, [outcome_id], actor)
+
+
+class _Undone(Exception):
+    """What was tried is taken back."""
+
+
+def _find_failure(run: BillingRun, row: RunOutcome, actor: Actor) -> Exception | None:
+    """Return why a subscription cannot be billed alone, None when it can; nothing of the attempt stays."""
+    try:
+        with transaction.atomic():
+            _bill_rows(run, [row], actor)
+            raise _Undone
+    except _Undone:
+        return None
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        return error
 
 
 def _claimable(run: BillingRun) -> QuerySet[RunOutcome]:
@@ -126,7 +184,11 @@ def _claimable(run: BillingRun) -> QuerySet[RunOutcome]:
 
 def _bill_rows(run: BillingRun, rows: Sequence[RunOutcome], actor: Actor) -> None:
     billed = bill_subscriptions(
-        subscription_ids=[row.subscription_id for row in rows], as_of=run.as_of, actor=actor, run=run
+        subscription_ids=[row.subscription_id for row in rows],
+        as_of=run.as_of,
+        actor=actor,
+        run=run,
+        apart=[row.subscription_id for row in rows if row.leader is None],
     )
     by_subscription = {each.subscription.id: each for each in billed}
     for row in rows:

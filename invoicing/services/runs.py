@@ -8,6 +8,8 @@ held is free again, and what it committed is done. Source: design of jobs; contr
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,7 +25,8 @@ from billing_site.platform.models.bulk import copy_rows
 from billing_site.platform.services import events
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome, RunScope, RunStatus
 from invoicing.models.run import WORKABLE_RUNS
-from invoicing.queries.due import list_due, list_due_orgs
+from invoicing.queries.due import DueSubscription, list_due, list_due_orgs
+from invoicing.queries.grouping import find_wanting
 
 # Workers that one run keeps busy at the most; each of them goes on until nothing is left.
 MAX_WORKERS = 8
@@ -90,9 +93,7 @@ def plan_run(
             raise CycleInProgress from error
         raise
     due = list_due(as_of=as_of, org_id=org_id, account_id=account.id if account else None, limit=limit)
-    copy_rows(
-        [RunOutcome(run=run, subscription_id=each.subscription_id, account_id=each.account_id) for each in due.items]
-    )
+    copy_rows(_plan_rows(run, due.items))
     BillingRun.objects.filter(id=run.id).update(remaining=due.remaining, started_at=Now(), working_since=Now())
     run.refresh_from_db()
     events.emit(
@@ -105,6 +106,19 @@ def plan_run(
         reason=request.reason,
     )
     return run
+
+
+def _plan_rows(run: BillingRun, due: Sequence[DueSubscription]) -> list[RunOutcome]:
+    """Return a row for each subscription; those of an account that wants one invoice follow the first of them."""
+    counts = Counter(each.account_id for each in due)
+    several = {account_id for account_id, count in counts.items() if count > 1}
+    wanting = find_wanting(several) if several else set()
+    leaders: dict[uuid.UUID, uuid.UUID] = {}
+    rows = [RunOutcome(run=run, subscription_id=each.subscription_id, account_id=each.account_id) for each in due]
+    for row in rows:
+        if row.account_id in wanting:
+            row.leader = leaders.setdefault(row.account_id, row.id)
+    return rows
 
 
 def _find_repeat(request: RunRequest, org_id: str) -> BillingRun | None:

@@ -53,6 +53,7 @@ _CHOICES: Final = (
     "interval_change",
     "pause_credit",
     "cancel_unused",
+    "invoice_grouping",
 )
 _PREFIXES: Final = ("invoice_prefix", "credit_note_prefix")
 _SWITCHES: Final = (

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.models import MAX_GRACE_HOURS, Account, AccountStatus, Member, MemberRole, Tier
+from accounts.models import MAX_GRACE_HOURS, Account, AccountStatus, InvoiceGrouping, Member, MemberRole, Tier
 from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import CurrencyField, MetadataField, MoneyField, TimestampField
 
@@ -74,6 +74,13 @@ class AccountUpdateInput(ProfileInput):
         required=False, help_text="Fixed once money was booked, or while a subscription runs in it."
     )
     tier = serializers.ChoiceField(required=False, choices=Tier.choices, help_text="Internal callers only.")
+    invoice_grouping = serializers.ChoiceField(
+        required=False,
+        allow_blank=True,
+        choices=InvoiceGrouping.choices,
+        help_text="Whether its subscriptions that fall due together share an invoice; empty: as its seller's. Internal"
+        " callers only.",
+    )
     grace_hours = serializers.IntegerField(
         required=False,
         allow_null=True,
@@ -129,6 +136,9 @@ class AccountSerializer(serializers.Serializer[Account]):
         help_text="The caller's own role; absent for internal callers.",
     )
     split_by_cost_center = serializers.BooleanField()
+    invoice_grouping = serializers.ChoiceField(
+        choices=InvoiceGrouping.choices, allow_blank=True, help_text="Empty: as its seller's."
+    )
     grace_hours = serializers.IntegerField(allow_null=True, help_text="Null: as its seller's.")
     billing_threshold = MoneyField(allow_null=True)
     metadata = MetadataField()

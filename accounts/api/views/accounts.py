@@ -45,7 +45,7 @@ from billing_site.kernel.errors import AccountForbidden, CurrencyUnsupported, No
 
 WRITE = both("billing:account:write")
 # How an account is billed is agreed with whoever runs this service.
-BILLING_SETTINGS: Final = ("billing_threshold", "grace_hours")
+BILLING_SETTINGS: Final = ("billing_threshold", "grace_hours", "invoice_grouping")
 
 
 class AccountViewSet(BillingViewSet):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Greatest
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -46,7 +47,7 @@ from billing_site.kernel.errors import (
 )
 from billing_site.kernel.ids import encode_id
 from catalog.queries.plans import PlanNotFound
-from invoicing.models import Invoice
+from invoicing.models import Invoice, InvoiceMember
 from invoicing.services.subscriptions import start_subscription
 
 WRITE = both("billing:subscription:write")
@@ -211,8 +212,9 @@ def choose_plan(*named: str | None) -> str:
 
 
 def _with_newest_invoice(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:
-    newest = Invoice.objects.filter(subscription=OuterRef("pk")).order_by("-id").values("id")[:1]
-    return subscriptions.annotate(newest_invoice_id=Subquery(newest))
+    alone = Invoice.objects.filter(subscription=OuterRef("pk")).order_by("-id").values("id")[:1]
+    shared = InvoiceMember.objects.filter(subscription=OuterRef("pk")).order_by("-invoice_id").values("invoice_id")[:1]
+    return subscriptions.annotate(newest_invoice_id=Greatest(Subquery(alone), Subquery(shared)))
 
 
 def _invoice_id(key: Any) -> str:

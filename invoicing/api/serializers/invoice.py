@@ -10,7 +10,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.models import CostCenter
+from accounts.models import CostCenter, Subscription
 from billing_site.api.fields import (
     CurrencyField,
     DecimalStringField,
@@ -71,6 +71,7 @@ class LineItemSerializer(serializers.Serializer[InvoiceLine]):
     plan_id = serializers.SerializerMethodField()
     plan_name = serializers.SerializerMethodField()
     cost_center_id = serializers.SerializerMethodField()
+    subscription_id = serializers.SerializerMethodField(help_text="Whose line it is; null: the account's.")
     period_start = TimestampField()
     period_end = TimestampField()
     tiers = serializers.SerializerMethodField(help_text="The parts of the amount, where the price has several.")
@@ -88,6 +89,10 @@ class LineItemSerializer(serializers.Serializer[InvoiceLine]):
 
     def get_cost_center_id(self, line: InvoiceLine) -> str | None:
         return None
+
+    def get_subscription_id(self, line: InvoiceLine) -> str | None:
+        key = line.subscription_id or line.invoice.subscription_id
+        return None if key is None else encode_id(Subscription.id_prefix, key)
 
     def get_tiers(self, line: InvoiceLine) -> list[dict[str, str | None]]:
         tiers: list[dict[str, str | None]] = line.trace.get("tiers", [])
@@ -136,7 +141,8 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
     id = serializers.CharField(source="public_id")
     account_id = serializers.CharField(source="account.public_id")
     customer_email = serializers.SerializerMethodField()
-    subscription_id = serializers.SerializerMethodField()
+    subscription_id = serializers.SerializerMethodField(help_text="Null when it bills several, or none.")
+    subscription_ids = serializers.SerializerMethodField(help_text="All that it bills, in the order of its lines.")
     period_start = TimestampField()
     period_end = TimestampField()
     subtotal = SignedMoneyField()
@@ -178,6 +184,11 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
 
     def get_subscription_id(self, invoice: Invoice) -> str | None:
         return invoice.subscription.public_id if invoice.subscription is not None else None
+
+    def get_subscription_ids(self, invoice: Invoice) -> list[str]:
+        if invoice.subscription is not None:
+            return [invoice.subscription.public_id]
+        return [encode_id(Subscription.id_prefix, member.subscription_id) for member in invoice.members.all()]
 
     def get_discount_name(self, invoice: Invoice) -> str | None:
         return invoice.discount_name or None

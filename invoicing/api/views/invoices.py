@@ -24,6 +24,7 @@ from invoicing.api.serializers.invoice import FinalizeInput, InvoiceQuery, Invoi
 from invoicing.api.serializers.invoice_editing import InvoiceInput, read_line
 from invoicing.models import Invoice, InvoiceStatus
 from invoicing.queries.invoices import filter_by_dates, filter_by_status, get_visible_invoice, visible_invoices
+from invoicing.queries.members import bills_any
 from invoicing.services.balance_payments import collect_invoice
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.draft_editing import InvoiceDetails, create_invoice
@@ -111,7 +112,7 @@ class InvoiceViewSet(BillingViewSet):
             invoices = filter_by_status(invoices, status, at=clock.now())
         if subscription_id := query.get("subscription_id"):
             key = Subscription.parse_id(subscription_id)
-            invoices = invoices.filter(subscription_id=key) if key else invoices.none()
+            invoices = invoices.filter(bills_any([key])) if key else invoices.none()
         if number := query.get("number"):
             invoices = invoices.filter(number_text__iexact=number.strip())
         return invoices

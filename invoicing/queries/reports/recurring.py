@@ -43,7 +43,8 @@ _FEES: Final = f"""
     FROM invoice_lines AS line
     JOIN invoices AS invoice ON invoice.id = line.invoice_id
     JOIN prices AS price ON price.id = line.price_id AND price.meter_id IS NULL
-    LEFT JOIN subscriptions AS subscription ON subscription.id = invoice.subscription_id
+    LEFT JOIN subscriptions AS subscription
+        ON subscription.id = coalesce(line.subscription_id, invoice.subscription_id)
     WHERE invoice.status IN ('open', 'paid', 'uncollectible') AND line.type IN ('subscription', 'proration')
         AND line.period_end > %(earliest)s - interval '1 year' AND line.period_start <= %(latest)s
         AND (%(org)s::text IS NULL OR invoice.org_id = %(org)s)

@@ -19,6 +19,7 @@ ACCOUNTS = "/api/v1/billing/accounts"
 FIELDS = {
     "id", "external_id", "org_id", "org_name", "name", "email", "phone", "company", "address", "tax_id", "currency",
     "timezone", "language", "tier", "status", "split_by_cost_center", "grace_hours", "billing_threshold",
+    "invoice_grouping",
     "metadata", "created_at", "updated_at",
 }  # fmt: skip
 
@@ -233,7 +234,7 @@ class TestUpdate:
 
     def test_sets_how_the_account_is_billed_by_services_only(self) -> None:
         make_account("alice")
-        settings = {"grace_hours": 24, "billing_threshold": 5000}
+        settings = {"grace_hours": 24, "billing_threshold": 5000, "invoice_grouping": "account"}
         shown = make_client().patch(f"{ACCOUNTS}/alice", settings).json()
         assert {name: shown[name] for name in settings} == settings
         for name in settings:

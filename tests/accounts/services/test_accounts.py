@@ -79,6 +79,7 @@ class TestCreateAccount:
             ({"net_terms_days": 1000}, "/net_terms_days"),
             ({"grace_hours": 721}, "/grace_hours"),
             ({"billing_threshold": 0}, "/billing_threshold"),
+            ({"invoice_grouping": "plan"}, "/invoice_grouping"),
             ({"org_id": "a/b"}, "/org_id"),
         ],
     )
