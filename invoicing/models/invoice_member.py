@@ -34,8 +34,16 @@ MEMBER_TRIGGERS = [
             ) THEN
                 {_refuse("added_to_drafts", "an issued invoice takes no further subscription")}
             END IF;
+            IF EXISTS (
+                SELECT FROM added CROSS JOIN LATERAL (
+                    SELECT 1 FROM invoices WHERE invoices.subscription_id = added.subscription_id
+                        AND invoices.boundary = added.boundary AND invoices.status <> 'void' OFFSET 0
+                ) AS other WHERE NOT added.is_reversed
+            ) THEN
+                {_refuse("period_billed_once", "this boundary of the subscription is billed alone already")}
+            END IF;
             RETURN NULL;
-        """,
+        """,  # noqa: S608 - constants only
     ),
     IndexScanTrigger(
         name="fixed",

@@ -84,6 +84,20 @@ _INVOICE_TAX = f"""
     RETURN NEW;
 """  # noqa: S608 - constants only
 
+# The unique key knows boundaries that are billed alone; those on an invoice for several are its members'. Whoever bills
+# holds the subscription, so the later one sees the earlier one.
+_INVOICES_INSERT = f"""
+    IF EXISTS (
+        SELECT FROM added CROSS JOIN LATERAL (
+            SELECT 1 FROM invoice_members AS member WHERE member.subscription_id = added.subscription_id
+                AND member.boundary = added.boundary AND NOT member.is_reversed OFFSET 0
+        ) AS other WHERE added.status <> 'void'
+    ) THEN
+        {_refuse("invoices", "period_billed_once", "'this boundary of the subscription is on an invoice for several'")}
+    END IF;
+    RETURN NULL;
+"""  # noqa: S608 - constants only
+
 _INVOICE_DELETE = f"""
     IF OLD.status <> 'draft' THEN
         {_refuse_invoice("issued_not_deleted", "is issued and cannot be deleted")}
@@ -195,6 +209,14 @@ def invoice_triggers() -> list[pgtrigger.Trigger]:
             level=pgtrigger.Row,
             func=_INVOICE_TAX,
             condition=pgtrigger.Condition("NEW.status IN ('open', 'paid') AND NEW.tax <> 0"),
+        ),
+        IndexScanTrigger(
+            name="boundary_once",
+            when=pgtrigger.After,
+            operation=pgtrigger.Insert,
+            level=pgtrigger.Statement,
+            referencing=pgtrigger.Referencing(new="added"),
+            func=_INVOICES_INSERT,
         ),
         _refuse_truncate("invoices"),
     ]

@@ -179,7 +179,7 @@ def find_earlier_lines(line: InvoiceLine, subscription: Subscription, *, after: 
     """
     lines = _select_billed().filter(
         Q(subscription_item=line.subscription_item_id) | Q(subscription_item__ended_at__isnull=False),
-        invoice__subscription=subscription,
+        Q(subscription=subscription) | Q(invoice__subscription=subscription),
         id__lt=line.id,
         period_end__gt=after,
         amount__gt=F("discount"),

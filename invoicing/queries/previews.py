@@ -14,7 +14,7 @@ from accounts.terms.settling import Settlement
 from billing_site.kernel.actors import SYSTEM
 from billing_site.kernel.periods import Period
 from invoicing.calculation.charges import list_charges
-from invoicing.calculation.draft import Draft, draft_invoice
+from invoicing.calculation.draft import Draft, DraftLine, draft_invoice
 from invoicing.queries.billables import load_billables
 from invoicing.queries.facts import gather_facts, get_due_boundary, settle_boundary
 from invoicing.queries.grouping import DraftedDocument, draft_documents, pick_first_due, wants_one_invoice
@@ -37,6 +37,12 @@ class PreviewedInvoice:
     settlement: Settlement | None
     meters: Mapping[str, str] = field(default_factory=dict)
     subscriptions: Sequence[Subscription] = ()
+
+    def get_subscription_id(self, line: DraftLine) -> str | None:
+        """Return the public id of the subscription that a line is for; None for the account's on a shared draft."""
+        if self.draft.facts.members:
+            return line.charge.subscription or None
+        return self.subscriptions[0].public_id if self.subscriptions else None
 
     @property
     def credit_applied(self) -> int:

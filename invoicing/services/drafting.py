@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from django.db import IntegrityError
+
 from accounts.models import Account, CostCenter, Subscription, SubscriptionDiscount, SubscriptionItem
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.ids import new_uuid
@@ -28,6 +30,12 @@ from invoicing.services.traces import TraceTexts
 
 class PeriodAlreadyInvoiced(DomainError):
     code, title, status = "period_already_invoiced", "A non-void invoice covers this subscription and period", 409
+
+
+def is_billed_before(error: IntegrityError) -> bool:
+    """Tell whether the database refused a draft because a period or a boundary of it is billed already."""
+    found = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or str(error)
+    return "period_billed_once" in found
 
 
 class DraftMember(NamedTuple):

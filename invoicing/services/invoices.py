@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import LedgerEntry
 from accounts.services import ledger
@@ -19,7 +20,7 @@ from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.kernel.ids import encode_id
 from billing_site.platform.services import events
 from invoicing.models import Invoice, InvoiceLine, InvoiceMember, InvoiceStatus, LineType, ReviewStatus
-from invoicing.queries.members import lock_subscriptions_of
+from invoicing.queries.members import list_billed_subscriptions, lock_subscriptions_of
 from invoicing.queries.pending_charges import select_waiting
 from invoicing.services.crediting import give_back_credits, sum_later_credits
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
@@ -84,18 +85,19 @@ def find_void_obstacle(invoice: Invoice) -> str:
 
 def _find_given_back(invoice: Invoice) -> str:
     """Return that unused time of the invoice was given back elsewhere, or will be; empty when it was not."""
-    if invoice.subscription_id is None or invoice.number is None:
+    owners = list_billed_subscriptions([invoice]).get(invoice.pk)
+    if not owners or invoice.number is None:
         return ""
     lines = [encode_id(InvoiceLine.id_prefix, key) for key in invoice.lines.values_list("id", flat=True)]
     credits = InvoiceLine.objects.filter(
-        invoice__subscription=invoice.subscription_id,
+        Q(subscription__in=owners) | Q(invoice__subscription__in=owners),
         type=LineType.PRORATION,
         is_reversed=False,
         trace__charge__credits__line__in=lines,
     )
     if (named := credits.exclude(invoice=invoice).select_related("invoice").order_by("-id").first()) is not None:
         return f"{named.invoice} gives unused time of this one back: void that first, or credit this one instead."
-    waiting = select_waiting().filter(subscription=invoice.subscription_id, facts__credits__line__in=lines)
+    waiting = select_waiting().filter(subscription__in=owners, facts__credits__line__in=lines)
     if waiting.exclude(invoice=invoice).exists():
         return "What is given back of it waits for the next invoice. Correct it with a credit note."
     return ""

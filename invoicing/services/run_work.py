@@ -29,7 +29,7 @@ from billing_site.platform.models.bulk import prefer_indexes, update_rows
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome
 from invoicing.models.run import WORKABLE_RUNS
 from invoicing.services.billing import BilledSubscription, bill_subscriptions
-from invoicing.services.drafting import PeriodAlreadyInvoiced
+from invoicing.services.drafting import PeriodAlreadyInvoiced, is_billed_before
 from invoicing.services.runs import finish_run
 from invoicing.services.schedule_steps import sweep_due_schedules
 
@@ -229,7 +229,7 @@ def _record_failure(outcome_id: uuid.UUID, error: Exception) -> None:
 def _explain(error: Exception) -> tuple[str, str]:
     if isinstance(error, DomainError):
         return error.code, error.detail
-    if isinstance(error, IntegrityError) and "period_billed_once" in str(error):
+    if isinstance(error, IntegrityError) and is_billed_before(error):
         return PeriodAlreadyInvoiced.code, "A non-void invoice covers this subscription and period."
     if isinstance(error, ValueError):
         return "facts_invalid", str(error)

@@ -44,6 +44,7 @@ class UpcomingLineSerializer(serializers.Serializer[Any]):
     plan_id = serializers.CharField(allow_null=True)
     plan_name = serializers.CharField(allow_null=True)
     cost_center_id = serializers.CharField(allow_null=True)
+    subscription_id = serializers.CharField(allow_null=True, help_text="Whose line it is; null: the account's.")
     period_start = TimestampField()
     period_end = TimestampField()
     explanation = serializers.ListField(
@@ -107,7 +108,10 @@ def render_upcoming(subscription: Subscription, found: PreviewedInvoice) -> dict
         "subscription_id": subscription.public_id,
         "period_start": subscription.current_period_start,
         "period_end": subscription.current_period_end,
-        "line_items": [_render_line(line, found.meters.get(line.charge.item_id)) for line in draft.lines],
+        "line_items": [
+            _render_line(line, found.meters.get(line.charge.item_id), found.get_subscription_id(line))
+            for line in draft.lines
+        ],
         "subtotal": draft.subtotal,
         "discount": draft.discount,
         "tax": draft.tax,
@@ -117,7 +121,7 @@ def render_upcoming(subscription: Subscription, found: PreviewedInvoice) -> dict
     }
 
 
-def _render_line(line: DraftLine, meter_id: str | None) -> dict[str, Any]:
+def _render_line(line: DraftLine, meter_id: str | None, subscription_id: str | None) -> dict[str, Any]:
     return {
         "id": None,
         "type": line.type,
@@ -131,6 +135,7 @@ def _render_line(line: DraftLine, meter_id: str | None) -> dict[str, Any]:
         "plan_id": line.charge.plan_id or None,
         "plan_name": line.charge.plan_name or None,
         "cost_center_id": None,
+        "subscription_id": subscription_id,
         "period_start": line.period.start,
         "period_end": line.period.end,
         "explanation": list(line.steps),
