@@ -18,7 +18,10 @@ INTERNAL = "api/internal/billing"
 
 urlpatterns = [
     path(f"{BILLING}/invoices", InvoiceViewSet.as_view({"get": "list", "post": "create"})),
-    path(f"{BILLING}/tenants/<path:account_id>/invoices", InvoiceViewSet.as_view({"get": "list_account"})),
+    path(
+        f"{BILLING}/tenants/<path:account_id>/invoices",
+        InvoiceViewSet.as_view({"get": "list_account", "post": "generate"}),
+    ),
     path(f"{BILLING}/tenants/<path:account_id>/billing/estimate", BillingEstimateView.as_view()),
     path(f"{BILLING}/tenants/<path:account_id>/billing/preview", UpcomingInvoiceViewSet.as_view({"get": "of_account"})),
     path(f"{BILLING}/invoice-preview", InvoicePreviewView.as_view()),

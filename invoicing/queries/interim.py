@@ -75,17 +75,26 @@ def find_past_threshold(*, subscription_ids: Sequence[uuid.UUID], at: datetime) 
 
 
 def draft_interim(
-    subscriptions: Sequence[Subscription], billables: Billables, times: Mapping[uuid.UUID, datetime]
+    subscriptions: Sequence[Subscription],
+    billables: Billables,
+    times: Mapping[uuid.UUID, datetime],
+    *,
+    on_request: bool = False,
 ) -> list[tuple[BoundaryFacts, Draft]]:
     """
     Return the facts and the draft of each subscription whose threshold is reached at its account's time.
+
+    With `on_request` whatever was used makes one, threshold or not.
 
     Usage only, each meter's whole quantity of the running period rated as far as it goes, less what interim invoices
     billed; no minimum, which is owed at the end. Percentages come off it; an amount off waits for the closing invoice,
     because it is one per period. The number of queries is that of `gather_facts`.
     """
     boundaries = [
-        boundary for each in subscriptions if (boundary := _cut_usage(each, times[each.account_id])) is not None
+        boundary
+        for each in subscriptions
+        if (on_request or each.threshold is not None)
+        and (boundary := _cut_usage(each, times[each.account_id])) is not None
     ]
     found = []
     for gathered in gather_facts(boundaries, billables=billables) if boundaries else ():
@@ -94,7 +103,8 @@ def draft_interim(
         discounts = [each for each in facts.discounts if each.amount_off is None]
         draft = draft_invoice(replace(facts, boundary=None, charges=tuple(charges), discounts=tuple(discounts)))
         threshold = gathered.boundary.subscription.threshold
-        if threshold is not None and draft.lines and draft.total >= threshold:
+        is_reached = threshold is not None and draft.total >= threshold
+        if draft.lines and (on_request or is_reached):
             found.append((replace(gathered, facts=draft.facts, waiting=()), draft))
     return found
 
@@ -103,7 +113,7 @@ def _cut_usage(subscription: Subscription, now: datetime) -> DueBoundary | None:
     """Return the boundary that closes the running period, as if it opened no other; None when there is nothing yet."""
     is_running = subscription.status in BILLABLE_STATUSES and subscription.status != SubscriptionStatus.TRIALING
     due_at = subscription.next_billing_at
-    if not is_running or due_at is None or due_at <= now or subscription.threshold is None:
+    if not is_running or due_at is None or due_at <= now:
         return None
     boundary = get_boundary(subscription)
     # The invoice is of now, and so are its tax rates; its usage is that of the whole period.

@@ -150,6 +150,25 @@ def bill_ahead(*, subscription_id: uuid.UUID, at: datetime, actor: Actor, reason
     return billing.finish()[0]
 
 
+def bill_boundary(*, subscription_id: uuid.UUID, at: datetime, actor: Actor, issue: bool) -> BilledSubscription | None:
+    """
+    Bill the oldest boundary that is due by `at`, alone, and return what came of it; None when none is due.
+
+    The invoice stays a draft unless `issue`. Runs in the caller's transaction; the subscription is running.
+    :raises InvalidState: if a step of its schedule comes first.
+    """
+    billing = _start([subscription_id], as_of=at, actor=actor, run=None)
+    billing.leaves_drafts, billing.apart = not issue, frozenset([subscription_id])
+    due = billing.list_due()
+    (subscription,) = billing.subscriptions
+    if billing.billed[subscription_id].is_waiting:
+        raise InvalidState("A step of its schedule is due first.", current_status=subscription.status)
+    if not due:
+        return None
+    billing.bill(due)
+    return billing.finish()[0]
+
+
 def bill_until_end(
     *, subscription_id: uuid.UUID, at: datetime, actor: Actor, reason: str = "", as_of: datetime | None = None
 ) -> BilledSubscription:
@@ -207,13 +226,14 @@ class _Billing:
         self.reason = ""
         self.may_hold = False
         self.apart: frozenset[uuid.UUID] = frozenset()
+        self.leaves_drafts = False
 
     def bill_due(self) -> None:
         """Bill every boundary that has come, those that were missed one after the other. Source: ADR 0047."""
-        while due := self._list_due():
+        while due := self.list_due():
             self.bill(due)
 
-    def _list_due(self) -> list[DueBoundary]:
+    def list_due(self) -> list[DueBoundary]:
         found = []
         for subscription in self.subscriptions:
             if subscription.status not in BILLABLE_STATUSES or subscription.next_billing_at is None:
@@ -278,8 +298,8 @@ class _Billing:
         owners = {invoice.id: each.list_subscriptions() for invoice, each in zip(written, drafts, strict=True)}
         self._hold(written, drafts, at=at)
         ready = [invoice for invoice in written if not invoice.in_review]
-        waiting = [invoice for invoice in ready if invoice.finalize_at is not None]
-        issued = [invoice for invoice in ready if invoice.finalize_at is None]
+        waiting = [invoice for invoice in ready if self.leaves_drafts or invoice.finalize_at is not None]
+        issued = [] if self.leaves_drafts else [invoice for invoice in ready if invoice.finalize_at is None]
         issue_invoices(issued, at=at, actor=self.actor, money=self.money, drafts=known)
         for invoice in written:
             for owner in owners[invoice.id]:
@@ -299,7 +319,7 @@ class _Billing:
             hold_invoices(held, run=self.run, at=at, actor=self.actor)
 
     def _tell_waiting(self, invoice: Invoice, at: datetime) -> events.NewEvent:
-        """Return the event of a draft that waits for usage."""
+        """Return the event of a draft that waits, for usage or for a person."""
         return events.NewEvent(
             "invoice.created",
             subject=invoice,

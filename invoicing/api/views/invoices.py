@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from accounts.models import Account, Subscription
 from accounts.queries.access import resolve_account
+from accounts.queries.subscriptions import SubscriptionNotFound
 from billing_site.api.params import account_reference, query_serializer
 from billing_site.api.permissions import BOTH_READ, Scopes, internal
 from billing_site.api.schema import list_of
@@ -22,12 +23,15 @@ from billing_site.kernel.errors import DomainError, NotFound, ValidationFailed
 from invoicing.api.pdf import PdfRenderer, answer_pdf
 from invoicing.api.serializers.invoice import FinalizeInput, InvoiceQuery, InvoiceSerializer, VoidInput
 from invoicing.api.serializers.invoice_editing import InvoiceInput, read_line
+from invoicing.api.serializers.invoice_generation import InvoiceGenerateInput
 from invoicing.models import Invoice, InvoiceStatus
 from invoicing.queries.invoices import filter_by_dates, filter_by_status, get_visible_invoice, visible_invoices
 from invoicing.queries.members import bills_any
 from invoicing.services.balance_payments import collect_invoice
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.draft_editing import InvoiceDetails, create_invoice
+from invoicing.services.drafting import PeriodAlreadyInvoiced
+from invoicing.services.generating import generate_invoice
 from invoicing.services.invoices import finalize_invoice, void_invoice
 
 _ACCOUNT = OpenApiParameter("account", str, description="Id or external id of the account.")
@@ -48,6 +52,7 @@ class InvoiceViewSet(BillingViewSet):
         "finalize": internal("billing:invoice:write"),
         "void": internal("billing:invoice:write"),
         "create": internal("billing:invoice:write"),
+        "generate": internal("billing:invoice:write"),
     }
     problems: ClassVar[dict[str, list[type[DomainError] | str]]] = {
         "list": ["account_forbidden", "not_found"],
@@ -57,6 +62,7 @@ class InvoiceViewSet(BillingViewSet):
         "finalize": ["invalid_state", "not_found"],
         "void": ["invalid_state", "not_found"],
         "create": ["not_found", "currency_mismatch"],
+        "generate": [SubscriptionNotFound, PeriodAlreadyInvoiced, "invalid_state", "not_found"],
     }
     operation_ids: ClassVar[dict[str, str]] = {
         "list": "invoice_list",
@@ -66,6 +72,7 @@ class InvoiceViewSet(BillingViewSet):
         "finalize": "invoice_finalize",
         "void": "invoice_void",
         "create": "invoice_create",
+        "generate": "invoice_generate",
     }
 
     def get_renderers(self) -> list[Any]:
@@ -104,6 +111,37 @@ class InvoiceViewSet(BillingViewSet):
         """List the invoices of one account, newest first."""
         account = resolve_account(self.principal, account_id)
         return self.page(self._filter(visible_invoices(self.principal).filter(account=account)), InvoiceSerializer)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("subscription_id", str, description="As in the body.")],
+        request=InvoiceGenerateInput,
+        responses={201: InvoiceSerializer},
+    )
+    def generate(self, request: Request, account_id: str) -> Response:
+        """
+        Rate what a subscription owes for its period and make its invoice; a draft unless `auto_finalize`.
+
+        A period that is over is billed as by a run. Of the running one the usage so far is, once; what closes it
+        deducts that.
+        """
+        body = InvoiceGenerateInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        data = body.validated_data
+        if data["collect"] and not data["auto_finalize"]:
+            raise ValidationFailed.of("/collect", "needs_auto_finalize", "A draft cannot be collected: finalize it.")
+        account = resolve_account(self.principal, account_id)
+        at = clock.now(account)
+        invoice = generate_invoice(
+            subscription_id=_require_subscription(account, request, data).pk,
+            at=at,
+            actor=self.actor,
+            start=data.get("period_start"),
+            end=data.get("period_end"),
+            finalize=data["auto_finalize"],
+        )
+        if data["collect"] and invoice.status == InvoiceStatus.OPEN:
+            collect_invoice(invoice_id=invoice.pk, at=at, actor=self.actor)
+        return Response(InvoiceSerializer(get_visible_invoice(self.principal, invoice.public_id)).data, status=201)
 
     def _filter(self, invoices: QuerySet[Invoice]) -> QuerySet[Invoice]:
         query = query_serializer(InvoiceQuery, self.request)
@@ -156,6 +194,21 @@ def _find_subscription(account: Account, reference: str | None) -> Subscription 
     found = Subscription.objects.filter(pk=key, account=account).first() if key else None
     if found is None:
         raise NotFound("subscription")
+    return found
+
+
+def _require_subscription(account: Account, request: Request, data: dict[str, Any]) -> Subscription:
+    """:raises ValidationFailed: if none or two are named. :raises SubscriptionNotFound: if it is not the account's."""
+    named = {data.get("subscription_id"), request.query_params.get("subscription_id")} - {None, ""}
+    if len(named) != 1:
+        code, text = ("ambiguous", "named twice, differently") if named else ("required", "missing")
+        raise ValidationFailed.of("/subscription_id", code, f"The subscription is {text}.")
+    try:
+        found = _find_subscription(account, named.pop())
+    except NotFound as error:
+        raise SubscriptionNotFound from error
+    if found is None:
+        raise SubscriptionNotFound
     return found
 
 
