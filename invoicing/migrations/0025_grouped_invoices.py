@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0026_invoice_grouping'),
-        ('invoicing', '0023_billing_jobs'),
+        ('invoicing', '0024_waiting_items_name'),
     ]
 
     operations = [
