@@ -6,7 +6,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from django.db.models import Q
+from django.db.models import Q, UUIDField
 from django.db.models.functions import Coalesce
 
 from accounts.models import Subscription
@@ -22,7 +22,7 @@ def bills_any(subscription_ids: Collection[uuid.UUID]) -> Q:
 
 def owns_line() -> Coalesce:
     """Return the key of the subscription that a line is for: its own on an invoice for several, else its invoice's."""
-    return Coalesce("subscription_id", "invoice__subscription_id")
+    return Coalesce("subscription_id", "invoice__subscription_id", output_field=UUIDField())
 
 
 def list_billed_subscriptions(invoices: Iterable[Invoice]) -> dict[uuid.UUID, list[uuid.UUID]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery, UUIDField
 from django.db.models.functions import Greatest
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -214,7 +214,9 @@ def choose_plan(*named: str | None) -> str:
 def _with_newest_invoice(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:
     alone = Invoice.objects.filter(subscription=OuterRef("pk")).order_by("-id").values("id")[:1]
     shared = InvoiceMember.objects.filter(subscription=OuterRef("pk")).order_by("-invoice_id").values("invoice_id")[:1]
-    return subscriptions.annotate(newest_invoice_id=Greatest(Subquery(alone), Subquery(shared)))
+    return subscriptions.annotate(
+        newest_invoice_id=Greatest(Subquery(alone), Subquery(shared), output_field=UUIDField())
+    )
 
 
 def _invoice_id(key: Any) -> str:
