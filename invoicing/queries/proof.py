@@ -28,7 +28,7 @@ _CHECKS: Final = (
         FROM invoices AS invoice LEFT JOIN (
             SELECT invoice_id, sum(amount) AS amount FROM invoice_credits WHERE payment = 0 GROUP BY invoice_id
         ) AS paid ON paid.invoice_id = invoice.id
-        WHERE invoice.credit_applied <> coalesce(paid.amount, 0) ORDER BY invoice.id LIMIT 1
+        WHERE invoice.credit_applied <> coalesce(paid.amount, 0)
         """,
         lambda currency, expected, found: (
             f"says {found} {currency} were applied, its credits sum to {expected} {currency}"
@@ -41,7 +41,7 @@ _CHECKS: Final = (
         FROM invoices AS invoice JOIN (
             SELECT invoice_id, sum(amount) AS amount FROM invoice_credits WHERE payment > 0 GROUP BY invoice_id
         ) AS paid ON paid.invoice_id = invoice.id
-        WHERE invoice.status <> 'void' AND invoice.amount_paid < paid.amount ORDER BY invoice.id LIMIT 1
+        WHERE invoice.status <> 'void' AND invoice.amount_paid < paid.amount
         """,
         lambda currency, expected, found: (
             f"says {found} {currency} were paid, stored money alone paid {expected} {currency} after issue"
@@ -56,7 +56,7 @@ _CHECKS: Final = (
             GROUP BY credit.entry_id, invoice.currency
         ) AS paid LEFT JOIN ({_RECEIVABLE_LEGS}) AS leg
             ON leg.entry_id = paid.entry_id AND leg.currency = paid.currency
-        WHERE paid.amount <> -coalesce(leg.amount, 0) ORDER BY paid.id LIMIT 1
+        WHERE paid.amount <> -coalesce(leg.amount, 0)
         """,  # noqa: S608 - joined with a constant
         lambda currency, expected, found: f"paid {expected} {currency}, its entry settled {found} {currency}",
     ),
@@ -69,7 +69,7 @@ _CHECKS: Final = (
             JOIN ledger_entries AS entry ON entry.id = credit.entry_id OR entry.reverses_id = credit.entry_id
             JOIN ({_RECEIVABLE_LEGS}) AS leg ON leg.entry_id = entry.id AND leg.currency = invoice.currency
             GROUP BY invoice.id, invoice.currency
-        ) AS voided WHERE voided.amount <> 0 ORDER BY voided.id LIMIT 1
+        ) AS voided WHERE voided.amount <> 0
         """,  # noqa: S608 - joined with a constant
         lambda currency, _, found: f"is void, but {found} {currency} of what paid it did not come back",
     ),
@@ -81,7 +81,7 @@ _CHECKS: Final = (
             SELECT (SELECT count(*) FROM invoices WHERE subscription_discount_id = given.id AND status <> 'void')
                 + (SELECT count(*) FROM invoice_members WHERE discount_id = given.id AND NOT is_reversed) AS invoices
         ) AS used
-        WHERE given.months_left <> given.duration_months - used.invoices ORDER BY given.id LIMIT 1
+        WHERE given.months_left <> given.duration_months - used.invoices
         """,
         lambda _, expected, found: f"has {found} months left, its invoices leave {expected}",
     ),
@@ -95,7 +95,6 @@ _CHECKS: Final = (
                 WHERE member.invoice_id = invoice.id AND member.subscription_id = charge.subscription_id
             ), invoice.id)
             OR NOT coalesce(invoice.trace -> 'charges' @> jsonb_build_array(charge.facts), false)
-        ORDER BY charge.id LIMIT 1
         """,
         lambda *_: "is not on the invoice that is said to have it",
     ),

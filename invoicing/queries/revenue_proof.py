@@ -30,7 +30,7 @@ REVENUE_CHECKS: Final = (
         f"""
         SELECT schedule.id, schedule.currency, {sum_until("schedule.recognized_until")}, schedule.recognized
         FROM revenue_schedules AS schedule
-        WHERE schedule.recognized <> {sum_until("schedule.recognized_until")} ORDER BY schedule.id LIMIT 1
+        WHERE schedule.recognized <> {sum_until("schedule.recognized_until")}
         """,  # noqa: S608 - constants only
         lambda currency, expected, found: f"says {found} {currency} are earned, its days make {expected} {currency}",
     ),
@@ -44,7 +44,7 @@ REVENUE_CHECKS: Final = (
             FROM revenue_schedules AS schedule JOIN invoices AS invoice ON invoice.id = schedule.invoice_id
             WHERE invoice.status <> 'void' AND schedule.taken_back_at IS NULL GROUP BY schedule.currency
         ) AS owed ON owed.currency = pot.currency
-        WHERE pot.kind = 'deferred_revenue' AND pot.balance <> -coalesce(owed.amount, 0) ORDER BY pot.id LIMIT 1
+        WHERE pot.kind = 'deferred_revenue' AND pot.balance <> -coalesce(owed.amount, 0)
         """,
         lambda currency, expected, found: f"balance is {found} {currency}, lines still defer {expected} {currency}",
     ),
@@ -57,7 +57,7 @@ REVENUE_CHECKS: Final = (
             FROM revenue_schedules AS schedule GROUP BY schedule.source, schedule.currency
         ) AS planned JOIN ledger_entries AS entry ON entry.key = planned.source
         LEFT JOIN ({_DEFERRED_LEGS}) AS leg ON leg.entry_id = entry.id AND leg.currency = planned.currency
-        WHERE coalesce(leg.amount, 0) <> -planned.amount ORDER BY entry.id LIMIT 1
+        WHERE coalesce(leg.amount, 0) <> -planned.amount
         """,  # noqa: S608 - constants only
         lambda currency, expected, found: f"deferred {found} {currency}, its lines defer {expected} {currency}",
     ),
@@ -67,7 +67,7 @@ REVENUE_CHECKS: Final = (
         SELECT release.id, release.currency, release.amount, coalesce(leg.amount, 0)::bigint
         FROM revenue_releases AS release LEFT JOIN ({_DEFERRED_LEGS}) AS leg
             ON leg.entry_id = release.entry_id AND leg.currency = release.currency
-        WHERE release.amount <> coalesce(leg.amount, 0) ORDER BY release.id LIMIT 1
+        WHERE release.amount <> coalesce(leg.amount, 0)
         """,  # noqa: S608 - joined with a constant
         lambda currency, expected, found: f"released {expected} {currency}, its entry moved {found} {currency}",
     ),
@@ -83,7 +83,7 @@ REVENUE_CHECKS: Final = (
                 sum(schedule.recognized - {sum_until("schedule.deferred_from")}) AS amount
             FROM revenue_schedules AS schedule GROUP BY 1, 2, 3
         ) AS earned USING (seller_id, currency, livemode)
-        WHERE released.amount <> coalesce(earned.amount, 0) ORDER BY released.id LIMIT 1
+        WHERE released.amount <> coalesce(earned.amount, 0)
         """,  # noqa: S608 - constants only
         lambda currency, expected, found: (
             f"and its like released {found} {currency}, the days of their lines make {expected} {currency}"
@@ -94,7 +94,7 @@ REVENUE_CHECKS: Final = (
         """
         SELECT invoice.id, '', 0, 0 FROM invoices AS invoice JOIN revenue_schedules AS schedule
             ON schedule.invoice_id = invoice.id AND schedule.source LIKE 'invoice:%'
-        WHERE (invoice.status = 'void') <> (schedule.taken_back_at IS NOT NULL) ORDER BY invoice.id LIMIT 1
+        WHERE (invoice.status = 'void') <> (schedule.taken_back_at IS NOT NULL)
         """,
         lambda *_: "is void and still earns revenue, or earns none and is not void",
     ),
