@@ -208,10 +208,10 @@ def watched(work: Work) -> Iterator[None]:
         mock.patch.object(run_work, "_bill_rows", bill_rows),
         mock.patch.object(billing, "_start", timed("read", vars(billing)["_start"])),
         mock.patch.object(billing, "gather_facts", timed("usage and facts", vars(billing)["gather_facts"])),
-        mock.patch.object(billing, "draft_invoice", timed("compute", vars(billing)["draft_invoice"])),
+        mock.patch.object(billing, "draft_documents", timed("compute", vars(billing)["draft_documents"])),
         mock.patch.object(billing, "write_lines", timed("write lines", vars(billing)["write_lines"])),
         mock.patch.object(billing, "issue_invoices", timed("issue: ledger, numbers", vars(billing)["issue_invoices"])),
-        mock.patch.object(billing, "_settle", timed("settle", vars(billing)["_settle"])),
+        mock.patch.object(billing, "pass_on", timed("settle", vars(billing)["pass_on"])),
         connection.execute_wrapper(count_query),
     ):
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -25,9 +25,16 @@ OpenWindow = Callable[..., Any]
 MODELS = ("large", "large", "large", "medium", "medium", "small", "embed")
 
 
+def find_afternoon() -> str:
+    """Return a zone in which it is between three and four in the afternoon, so that today has hours with usage."""
+    ahead = (15 - datetime.now(UTC).hour + 11) % 24 - 11
+    return f"Etc/GMT{-ahead:+d}"
+
+
 @pytest.fixture
 def acme(sample: None) -> Account:
-    """The sample's first customer, with three weeks of usage by model and region, and seats."""
+    """The sample's first customer, with three weeks of usage by model and region, and seats; where it is afternoon."""
+    Account.objects.filter(external_id="acme").update(timezone=find_afternoon())
     account = Account.objects.get(external_id="acme")
     make_meter("vision", org_id="sample", display_name="Image tokens", unit="tokens", dimensions=["model", "region"])
     make_meter("seats", org_id="sample", display_name="Active seats", unit="people", aggregation="unique")

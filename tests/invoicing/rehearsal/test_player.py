@@ -194,12 +194,12 @@ class TestPlayStory:
         assert played.steps[-1].refusal.code == "storage_refused"
 
     def test_reports_a_subscription_that_cannot_be_billed(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from invoicing.services import billing
+        from invoicing.queries import grouping
 
         def refuse(*arguments: Any, **options: Any) -> None:
             raise ValueError("facts that contradict each other")
 
-        monkeypatch.setattr(billing, "draft_invoice", refuse)
+        monkeypatch.setattr(grouping, "draft_invoice", refuse)
         text = STORY.replace("unit_amount: 2500", "unit_amount: 0")
         played = play(path, text)
         assert played.stopped
