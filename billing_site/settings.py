@@ -8,24 +8,17 @@ Every variable is listed in `.env.example` with its meaning. Production is the d
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from billing_site import schedules
+from billing_site.environment import env, first_env
+from billing_site.payment_settings import *  # noqa: F403
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-
-# A deployment may keep its old variable names: BILLING_ENV_ALIASES=NAME=OTHER,NAME2=OTHER2.
-for pair in filter(None, (part.strip() for part in os.environ.get("BILLING_ENV_ALIASES", "").split(","))):
-    name, _, other = pair.partition("=")
-    if other in os.environ:
-        os.environ.setdefault(name, os.environ[other])
 
 
 def _read_instant(name: str, text: str) -> datetime | None:
@@ -38,11 +31,6 @@ def _read_instant(name: str, text: str) -> datetime | None:
     if moment.tzinfo is None:
         raise ImproperlyConfigured(f"{name} needs an offset, such as 2026-12-01T00:00:00Z.")
     return moment.astimezone(UTC)
-
-
-def first_env(*names: str, default: str = "") -> str:
-    """Return the first of `names` that is set and not empty."""
-    return next((os.environ[name] for name in names if os.environ.get(name)), default)
 
 
 # ---- core -----------------------------------------------------------------------------------------------------------
@@ -335,18 +323,6 @@ DEFAULT_FROM_EMAIL = env.str("BILLING_EMAIL_FROM", default="") or BILLING_COMPAN
 BILLING_CHAT_WEBHOOK_URL = env.str("BILLING_CHAT_WEBHOOK_URL", default="")  # Slack's format: {"text": …}
 # Development only: calls out may use plain HTTP and go to private addresses.
 BILLING_ALLOW_PRIVATE_URLS = env.bool("BILLING_ALLOW_PRIVATE_URLS", default=False)
-
-# ---- payment provider (dj-stripe mirrors objects; our tables decide) ------------------------------------------------
-BILLING_PAYMENT_PROVIDER = env.str("BILLING_PAYMENT_PROVIDER", default="local")  # local takes no real money
-_stripe_key = first_env(
-    "BILLING_STRIPE_SECRET_KEY", "STRIPE_SECRET_KEY", "STRIPE_LIVE_SECRET_KEY", "STRIPE_TEST_SECRET_KEY"
-)
-STRIPE_LIVE_MODE = BILLING_LIVEMODE
-STRIPE_LIVE_SECRET_KEY = _stripe_key if BILLING_LIVEMODE else ""
-STRIPE_TEST_SECRET_KEY = "" if BILLING_LIVEMODE else _stripe_key
-STRIPE_API_VERSION = first_env("BILLING_STRIPE_API_VERSION", "STRIPE_API_VERSION", default="2026-04-22.dahlia")
-DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
-DJSTRIPE_WEBHOOK_VALIDATION = "verify_signature"
 
 # ---- logs -----------------------------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("BILLING_LOG_LEVEL", default="info").upper()

@@ -7,7 +7,7 @@ from our own row, so that a repeat after a crash or a timeout has one effect. So
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +15,21 @@ from typing import Any, Protocol
 
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.money import Money
+from invoicing.gateways.orders import (
+    CheckoutOrder,
+    CustomerState,
+    DisputeState,
+    HostedPage,
+    MethodState,
+    PaymentOrder,
+    PaymentState,
+    PayoutOrder,
+    PayoutState,
+    RefundOrder,
+    RefundState,
+    SetupOrder,
+    SetupState,
+)
 
 
 class ProviderUnavailable(DomainError):
@@ -51,11 +66,12 @@ class TokenRejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """For whom a method is kept."""
+    """For whom a method is kept; `customer_ref` is the provider's name of the account, where it has one."""
 
     account_id: str
     name: str = ""
     email: str = ""
+    customer_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +99,21 @@ class UsageReport:
     timestamp: datetime
     customer_key: str = ""
     value_key: str = ""
+
+
+class ObjectUnknown(Exception):
+    """The provider has no such object, or not any more."""
+
+
+class OrderRejected(Exception):
+    """
+    The provider surely did not do what was asked, for a reason that is no decline. The text is for people, `code` for
+    us.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 class PaymentGateway(Protocol):
@@ -131,4 +162,138 @@ class PaymentGateway(Protocol):
         once, however often it is told within a day; after that a repeat may count again.
         :raises UsageRejected: when it was surely not counted. :raises ProviderUnavailable: when that is not known.
         """
+        ...
+
+    # ---- customers and methods
+    def ensure_customer(self, *, payer: Payer, key: str) -> str:
+        """
+        Make a customer of an account and return the provider's name of it; the same key makes one.
+
+        :raises ProviderUnavailable: when the provider fails or times out.
+        """
+        ...
+
+    def fetch_customer(self, *, customer_ref: str) -> CustomerState:
+        """:raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def fetch_method(self, *, method_ref: str) -> MethodState:
+        """:raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    # ---- payments
+    def pay(self, *, order: PaymentOrder, key: str) -> PaymentState:
+        """
+        Make, or try again, a payment and return where it stands: a decline is a state, not an error.
+
+        :raises OrderRejected: when it was surely not made, nor can be. :raises ProviderUnavailable: when that is not
+        known: the same call with the same key tells, for a day.
+        """
+        ...
+
+    def capture(self, *, payment_ref: str, amount: Money, key: str) -> PaymentState:
+        """Take at most what was set aside; the rest is let go. Raises as `pay`."""
+        ...
+
+    def cancel_payment(self, *, payment_ref: str, key: str) -> PaymentState:
+        """
+        Give a payment up; what was set aside is let go. Answers where it stands, be it that it succeeded meanwhile.
+
+        :raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known.
+        """
+        ...
+
+    def fetch_payment(self, *, payment_ref: str) -> PaymentState:
+        """:raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def find_payment(self, *, reference: str, customer_ref: str, since: datetime) -> PaymentState | None:
+        """
+        Return the payment made for our row since then, or None. For rows whose call was never answered.
+
+        :raises ProviderUnavailable: when nothing is known.
+        """
+        ...
+
+    # ---- setups and hosted pages
+    def set_up(self, *, order: SetupOrder, key: str) -> SetupState:
+        """Begin, or confirm, the saving of a method. Raises as `pay`."""
+        ...
+
+    def fetch_setup(self, *, setup_ref: str) -> SetupState:
+        """:raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def cancel_setup(self, *, setup_ref: str, key: str) -> SetupState:
+        """Give a setup up. :raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def open_checkout(self, *, order: CheckoutOrder, key: str) -> HostedPage:
+        """Return a page on which the payer sets up payment. Raises as `pay`."""
+        ...
+
+    def fetch_checkout(self, *, checkout_ref: str) -> HostedPage:
+        """:raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def open_portal(self, *, customer_ref: str, return_url: str, key: str) -> HostedPage:
+        """Return a page on which the payer manages what the provider keeps. Raises as `pay`."""
+        ...
+
+    # ---- money back and out
+    def refund(self, *, order: RefundOrder, key: str) -> RefundState:
+        """
+        Give money of a payment back and return where that stands; a refusal by the bank is a state.
+
+        :raises OrderRejected: when it was surely not given back. :raises ProviderUnavailable: when that is not known.
+        """
+        ...
+
+    def fetch_refund(self, *, refund_ref: str) -> RefundState:
+        """:raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def find_refund(self, *, reference: str, payment_ref: str) -> RefundState | None:
+        """Return the refund made for our row, or None. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def fetch_dispute(self, *, dispute_ref: str) -> DisputeState:
+        """:raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def submit_evidence(self, *, dispute_ref: str, evidence: Mapping[str, str], submit: bool, key: str) -> DisputeState:
+        """Hand in evidence, or with `submit` False only keep it there. Raises as `refund`."""
+        ...
+
+    def close_dispute(self, *, dispute_ref: str, key: str) -> DisputeState:
+        """Accept a dispute. Raises as `refund`."""
+        ...
+
+    def pay_out(self, *, order: PayoutOrder, key: str) -> PayoutState:
+        """Send money out. Raises as `refund`."""
+        ...
+
+    def fetch_payout(self, *, payout_ref: str) -> PayoutState:
+        """:raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
+        ...
+
+    def cancel_payout(self, *, payout_ref: str, key: str) -> PayoutState:
+        """Stop a payout that has not left; answers where it stands. Raises as `fetch_payout`."""
+        ...
+
+    # ---- what the provider has, for comparing; newest first, page by page
+    def list_payments(self, *, since: datetime, until: datetime) -> Iterator[PaymentState]:
+        """Yield payments made in [since, until). :raises ProviderUnavailable: when the provider fails or times out."""
+        ...
+
+    def list_refunds(self, *, since: datetime, until: datetime) -> Iterator[RefundState]:
+        """Yield refunds made in [since, until). Raises as `list_payments`."""
+        ...
+
+    def list_disputes(self, *, since: datetime, until: datetime) -> Iterator[DisputeState]:
+        """Yield disputes begun in [since, until). Raises as `list_payments`."""
+        ...
+
+    def list_customers(self, *, since: datetime, until: datetime) -> Iterator[CustomerState]:
+        """Yield customers made in [since, until). Raises as `list_payments`."""
         ...

@@ -1,0 +1,37 @@
+"""
+Settings of payments: the provider, its keys, and what is done with money. `settings` takes them all over.
+
+dj-stripe mirrors the provider's objects; our own tables decide.
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+
+from billing_site.environment import env, first_env
+
+_live = env.bool("BILLING_LIVEMODE", default=False)
+
+# ---- provider -------------------------------------------------------------------------------------------------------
+BILLING_PAYMENT_PROVIDER = env.str("BILLING_PAYMENT_PROVIDER", default="local")  # local takes no real money
+_stripe_key = first_env(
+    "BILLING_STRIPE_SECRET_KEY", "STRIPE_SECRET_KEY", "STRIPE_LIVE_SECRET_KEY", "STRIPE_TEST_SECRET_KEY"
+)
+STRIPE_LIVE_MODE = _live
+STRIPE_LIVE_SECRET_KEY = _stripe_key if _live else ""
+STRIPE_TEST_SECRET_KEY = "" if _live else _stripe_key
+STRIPE_API_VERSION = first_env("BILLING_STRIPE_API_VERSION", "STRIPE_API_VERSION", default="2026-04-22.dahlia")
+# Another address of the provider, for a sandbox on this machine; never with real money.
+BILLING_STRIPE_API_BASE = first_env("BILLING_STRIPE_API_BASE", "BILLING_STRIPE_API_URL", "STRIPE_API_BASE")
+if BILLING_STRIPE_API_BASE and _live:
+    raise ImproperlyConfigured("BILLING_STRIPE_API_BASE is for sandboxes; a live site talks to the provider itself.")
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+DJSTRIPE_WEBHOOK_VALIDATION = "verify_signature"
+# Seconds until an answer of the provider is given up; the outcome is unknown then, and asked for later.
+BILLING_PROVIDER_TIMEOUT_SECONDS = env.int("BILLING_PROVIDER_TIMEOUT_SECONDS", default=20)
+
+# ---- payments -------------------------------------------------------------------------------------------------------
+BILLING_TOPUP_MIN = env.int("BILLING_TOPUP_MIN", default=100)  # minor units
+BILLING_TOPUP_MAX = env.int("BILLING_TOPUP_MAX", default=1_000_000)
+# Where hosted pages may send people back to: origins such as https://app.example.com; empty: nowhere else but here.
+BILLING_RETURN_URL_ORIGINS = env.list("BILLING_RETURN_URL_ORIGINS", default=[])
