@@ -27,9 +27,10 @@ class LedgerKind(models.TextChoices):
     PROMOTIONS = "promotions"
     DISPUTES_HELD = "disputes_held"
     CREDIT_GRANTS = "credit_grants"
+    REFUNDS_PENDING = "refunds_pending"
 
 
-ACCOUNT_KINDS = ("prepaid", "invoice_credit", "settlement", "receivable", "credit_grants")
+ACCOUNT_KINDS = ("prepaid", "invoice_credit", "settlement", "receivable", "credit_grants", "refunds_pending")
 
 
 class LedgerType(models.TextChoices):
@@ -53,6 +54,7 @@ LEDGER_TYPES: dict[str, str] = {
     "promotions": "expense",
     "disputes_held": "asset",
     "credit_grants": "liability",
+    "refunds_pending": "liability",
 }
 
 

@@ -10,12 +10,14 @@ from billing_site.kernel import clock
 from billing_site.platform.services import notices
 from billing_site.platform.services.approvals import expire_due
 from billing_site.platform.services.idempotency import expire_keys
+from billing_site.platform.services.keyed_requests import expire_keyed_requests
 
 
 @shared_task(name="platform.expire_idempotency_keys")
 def expire_idempotency_keys() -> int:
     """Forget answers older than seven days."""
-    return expire_keys(at=clock.now())
+    at = clock.now()
+    return expire_keys(at=at) + expire_keyed_requests(at=at)
 
 
 @shared_task(name="platform.expire_approvals")

@@ -22,8 +22,19 @@ from invoicing.models.invoice_credit import CreditSource, InvoiceCredit
 from invoicing.models.invoice_member import InvoiceMember
 from invoicing.models.invoice_tax import InvoiceTax
 from invoicing.models.line_split import InvoiceLineSplit
+from invoicing.models.payment_intent import (
+    ENDED_STATUSES,
+    UNSETTLED_STATUSES,
+    CaptureMethod,
+    IntentPurpose,
+    IntentStatus,
+    PaymentAllocation,
+    PaymentIntent,
+    PendingCall,
+)
 from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
+from invoicing.models.provider_customer import LocalProviderObject, ProviderCustomer
 from invoicing.models.revenue import RevenueRelease, RevenueSchedule
 from invoicing.models.review import InvoiceReview, ReviewReason, ReviewStatus
 from invoicing.models.run import (
@@ -48,9 +59,12 @@ from invoicing.models.seller import (
 )
 
 __all__ = [
+    "ENDED_STATUSES",
+    "UNSETTLED_STATUSES",
     "BillingJob",
     "BillingJobChunk",
     "BillingRun",
+    "CaptureMethod",
     "CreditNote",
     "CreditNoteDocument",
     "CreditNoteLine",
@@ -60,6 +74,8 @@ __all__ = [
     "CreditSource",
     "Disposition",
     "DocumentKind",
+    "IntentPurpose",
+    "IntentStatus",
     "IntervalChange",
     "Invoice",
     "InvoiceCredit",
@@ -74,6 +90,7 @@ __all__ = [
     "JobKind",
     "JobStatus",
     "LineType",
+    "LocalProviderObject",
     "LogoFormat",
     "MoveOutcome",
     "MoveStatus",
@@ -82,9 +99,13 @@ __all__ = [
     "Numbering",
     "OutcomeStatus",
     "PauseCredit",
+    "PaymentAllocation",
+    "PaymentIntent",
+    "PendingCall",
     "PendingCharge",
     "PlanMove",
     "PlanMoveItem",
+    "ProviderCustomer",
     "RevenueRelease",
     "RevenueSchedule",
     "ReviewReason",

@@ -90,6 +90,8 @@ class Invoice(Identified, Timestamped):
     payment_method = models.CharField(max_length=50, blank=True)
     attempt_count = models.PositiveSmallIntegerField(default=0)
     last_attempt_at = models.DateTimeField(null=True, blank=True)
+    # When it is to be collected without anybody asking; None: not by itself.
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
     due_days = models.PositiveSmallIntegerField(null=True, blank=True)
     reissues = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="reissued_as", db_index=False
@@ -158,6 +160,9 @@ class Invoice(Identified, Timestamped):
                 | Q(subscription__isnull=True, boundary__isnull=True, subscription_discount__isnull=True),
                 name="invoices_grouped_has_members",
             ),
+            models.CheckConstraint(
+                condition=Q(next_attempt_at__isnull=True) | Q(status="open"), name="invoices_attempt_only_of_open"
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="invoices_of_account"),
@@ -169,6 +174,12 @@ class Invoice(Identified, Timestamped):
                 fields=["finalize_at", "id"],
                 condition=Q(status="draft", finalize_at__isnull=False),
                 name="invoices_in_grace",
+            ),
+            # The sweep that collects what is due.
+            models.Index(
+                fields=["next_attempt_at", "id"],
+                condition=Q(status="open", next_attempt_at__isnull=False),
+                name="invoices_to_collect",
             ),
             models.Index(fields=["run"], name="invoices_of_run"),  # answer and page of a billing run
             # What became of a voided invoice.

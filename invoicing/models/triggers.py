@@ -16,6 +16,7 @@ MUTABLE_AFTER_ISSUE = (
     "payment_method",
     "attempt_count",
     "last_attempt_at",
+    "next_attempt_at",
     "metadata",
     "updated_at",
 )

@@ -32,6 +32,7 @@ from billing_site.kernel import jobs
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, InvalidState, ValidationFailed
 from billing_site.kernel.money import Money
+from billing_site.platform.services.keyed_requests import RequestKeyReused
 from invoicing.gateways.declines import DeclineReason, describe_decline
 from invoicing.gateways.port import (
     Declined,
@@ -43,7 +44,6 @@ from invoicing.gateways.port import (
     TokenRejected,
 )
 from invoicing.gateways.registry import get_gateway
-from invoicing.services.runs import RequestKeyReused
 
 __all__ = [
     "CardVerificationFailed",

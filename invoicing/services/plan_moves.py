@@ -26,6 +26,7 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, NotFound, ValidationFailed
 from billing_site.platform.models.bulk import copy_rows, update_rows
 from billing_site.platform.services import events
+from billing_site.platform.services.keyed_requests import RequestKeyReused
 from catalog.models import Plan, PlanVersion
 from catalog.queries.revisions import find_catalog_org
 from invoicing.models import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
@@ -38,7 +39,6 @@ from invoicing.queries.plan_moves import (
     select_subscriptions,
 )
 from invoicing.queries.sellers import get_sellers
-from invoicing.services.runs import RequestKeyReused
 
 logger = logging.getLogger(__name__)
 _CHUNK: Final = 200

@@ -23,6 +23,7 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError
 from billing_site.platform.models.bulk import copy_rows
 from billing_site.platform.services import events
+from billing_site.platform.services.keyed_requests import RequestKeyReused
 from invoicing.models import BillingRun, OutcomeStatus, RunOutcome, RunScope, RunStatus
 from invoicing.models.run import WORKABLE_RUNS
 from invoicing.queries.due import DueSubscription, list_due, list_due_orgs
@@ -35,10 +36,6 @@ _SUBSCRIPTIONS_PER_WORKER = 1_000
 
 class CycleInProgress(DomainError):
     code, title, status, retryable = "cycle_in_progress", "Another run holds this organization", 409, True
-
-
-class RequestKeyReused(DomainError):
-    code, title, status = "idempotency_key_reused", "The same key came with a different request", 422
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from billing_site.platform.models.base import Identified, Timestamped
 from billing_site.platform.models.call_counts import CallCount
 from billing_site.platform.models.events import PLATFORM_CHAIN, Event, EventChain
 from billing_site.platform.models.idempotency import IdempotencyKey
+from billing_site.platform.models.keyed_requests import KeyedRequest
 from billing_site.platform.models.notices import Notice, NoticeChannel, NoticeStatus
 from billing_site.platform.models.triggers import StrictTrigger, append_only_triggers
 
@@ -17,6 +18,7 @@ __all__ = [
     "EventChain",
     "IdempotencyKey",
     "Identified",
+    "KeyedRequest",
     "Notice",
     "NoticeChannel",
     "NoticeStatus",
