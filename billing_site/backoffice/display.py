@@ -141,7 +141,7 @@ def link_to_id(public_id: str, text: str) -> SafeString | str:
     """Return `text` as a link to the page of the object with this public id; plain where it has none. No query."""
     prefix = public_id.rpartition("_")[0]
     for model in admin.site._registry:
-        if getattr(model, "id_prefix", "") == prefix and (key := model.parse_id(public_id)) is not None:  # type: ignore[attr-defined]
+        if prefix and getattr(model, "id_prefix", "") == prefix and (key := model.parse_id(public_id)):  # type: ignore[attr-defined]
             url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[key])
             return format_html('<a class="ch-link" href="{}">{}</a>', url, text)
     return text

@@ -87,6 +87,7 @@ ROLES: Final[dict[str, Role]] = {
             "invoicing.render_*",
             "invoicing.send_*",
             "platform.cancel_*",
+            "platform.handle_*",
             *_SUBSCRIPTIONS,
         ),
         (VIEWER,),

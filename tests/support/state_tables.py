@@ -54,6 +54,7 @@ from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.states import StateTable, set_state
 from tests.support.usage_import_states import USAGE_IMPORTS
 from tests.support.usage_states import EXPORTS
+from tests.support.work_item_states import WORK_ITEMS
 
 _MIDDLE: Final = world.NOVEMBER + timedelta(days=14)
 _BY: Final[dict[str, Any]] = {"at": _MIDDLE, "actor": world.TESTER}
@@ -590,4 +591,5 @@ TABLES: Final = (
     SCHEDULES,
     SUBSCRIPTIONS,
     USAGE_IMPORTS,
+    WORK_ITEMS,
 )

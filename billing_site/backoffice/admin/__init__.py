@@ -8,6 +8,7 @@ from billing_site.backoffice.admin.events import EventAdmin
 from billing_site.backoffice.admin.jobs import JobAdmin
 from billing_site.backoffice.admin.notices import NoticeAdmin
 from billing_site.backoffice.admin.staff import RoleAdmin, StaffAdmin
+from billing_site.backoffice.admin.work_items import WorkItemAdmin
 
 __all__ = [
     "ApprovalAdmin",
@@ -18,5 +19,6 @@ __all__ = [
     "ReadOnlyInline",
     "RoleAdmin",
     "StaffAdmin",
+    "WorkItemAdmin",
     "admin_site",
 ]

@@ -8,6 +8,7 @@ from billing_site.platform.models.idempotency import IdempotencyKey
 from billing_site.platform.models.keyed_requests import KeyedRequest
 from billing_site.platform.models.notices import Notice, NoticeChannel, NoticeStatus
 from billing_site.platform.models.triggers import StrictTrigger, append_only_triggers
+from billing_site.platform.models.work_items import WorkItem, WorkItemSeverity, WorkItemStatus
 
 __all__ = [
     "PLATFORM_CHAIN",
@@ -24,5 +25,8 @@ __all__ = [
     "NoticeStatus",
     "StrictTrigger",
     "Timestamped",
+    "WorkItem",
+    "WorkItemSeverity",
+    "WorkItemStatus",
     "append_only_triggers",
 ]
