@@ -11,7 +11,7 @@ import billing_site.platform.models.triggers
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('platform', '0005_composed_notices'),
+        ('platform', '0006_keyed_requests'),
     ]
 
     operations = [
