@@ -23,6 +23,7 @@ class DeclineReason(StrEnum):
     STOLEN_CARD = "stolen_card"
     DO_NOT_HONOR = "do_not_honor"
     GENERIC = "generic_decline"
+    AUTHENTICATION_REQUIRED = "authentication_required"
     TIMEOUT = "timeout"
     UNKNOWN = "unknown"
 
@@ -40,6 +41,7 @@ SENTENCES: Final[dict[str, str]] = {
     DeclineReason.STOLEN_CARD: _CONTACT_BANK,
     DeclineReason.DO_NOT_HONOR: _BY_BANK,
     DeclineReason.GENERIC: _BY_BANK,
+    DeclineReason.AUTHENTICATION_REQUIRED: "The bank asks the card holder to confirm this payment.",
     DeclineReason.TIMEOUT: "The bank did not answer in time.",
     DeclineReason.UNKNOWN: "The card could not be verified.",
 }

@@ -59,8 +59,10 @@ class PaymentState:
     """
     A payment as the provider has it now.
 
-    `decline_reason` (`declines.DeclineReason`) says why the last try failed, with `REQUIRES_PAYMENT_METHOD`. `fee` is
-    what the provider keeps, 0 while it is not told, in `fee_currency`. `account_id` and `reference` are what we told.
+    `decline_reason` (`declines.DeclineReason`) says why the last try failed, with `REQUIRES_PAYMENT_METHOD`; a card
+    holder who was not there to authenticate is such a failure (`authentication_required`), not `REQUIRES_ACTION`. `fee`
+    is what the provider keeps, 0 while it is not told, in `fee_currency`. `account_id` and `reference` are what we
+    told.
     """
 
     ref: str

@@ -19,6 +19,7 @@ from accounts.tasks import sweep_starter_credit
 from billing_site.kernel.errors import InvalidState, ValidationFailed
 from billing_site.kernel.money import Money
 from billing_site.platform.models import Event
+from billing_site.platform.services.keyed_requests import RequestKeyReused
 from invoicing.gateways.local import LocalGateway
 from invoicing.gateways.port import NoProcessorAvailable, Payer, ProviderUnavailable, StoredMethod
 from invoicing.gateways.registry import GATEWAYS
@@ -31,7 +32,6 @@ from invoicing.services.payment_methods import (
     list_unreleased,
     release_payment_method,
 )
-from invoicing.services.runs import RequestKeyReused
 from invoicing.tasks import sweep_payment_methods
 from tests.factories.accounts import ACTOR, AT, make_account
 from tests.factories.payment_methods import make_payment_method
