@@ -38,6 +38,12 @@ class ProviderUnavailable(DomainError):
     code, title, status, retryable = "provider_unavailable", "The payment provider failed or timed out", 503, True
 
 
+class ProviderKeyRefused(ProviderUnavailable):
+    """Nothing was done: the provider does not take our key. The same call works when an operator has mended that."""
+
+    retryable = False
+
+
 class NoProcessorAvailable(DomainError):
     code, title, status = "no_processor_available", "No payment provider can do this here", 422
 
