@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from invoicing.gateways.declines import DeclineReason
 
-AUTHENTICATION_REQUIRED: Final = "authentication_required"
-"""Nobody was there who could authenticate: the payment waits for its payer, it is not declined."""
 _BY_REASON: Final[Mapping[DeclineReason, str]] = {
     DeclineReason.INSUFFICIENT_FUNDS: "insufficient_funds",
     DeclineReason.LIMIT_REACHED: """
@@ -48,10 +46,11 @@ _BY_REASON: Final[Mapping[DeclineReason, str]] = {
         issuer_not_available reenter_transaction try_again_later payment_method_provider_timeout
         payment_intent_payment_attempt_expired payment_method_not_available
     """,
-    DeclineReason.UNKNOWN: """
-        processing_error payment_intent_authentication_failure setup_intent_authentication_failure
-        payment_method_microdeposit_failed authentication_not_handled
+    DeclineReason.AUTHENTICATION_REQUIRED: """
+        authentication_required payment_intent_authentication_failure setup_intent_authentication_failure
+        authentication_not_handled
     """,
+    DeclineReason.UNKNOWN: "processing_error payment_method_microdeposit_failed",
 }
 REASONS: Final[Mapping[str, DeclineReason]] = {
     code: reason for reason, codes in _BY_REASON.items() for code in codes.split()
@@ -66,8 +65,3 @@ def read_reason(error: Mapping[str, Any]) -> DeclineReason:
         if reason is not None:
             return reason
     return DeclineReason.GENERIC if error.get("code") == "card_declined" else DeclineReason.UNKNOWN
-
-
-def wants_authentication(error: Mapping[str, Any]) -> bool:
-    """Tell whether the bank only wants its customer to authenticate."""
-    return AUTHENTICATION_REQUIRED in (error.get("decline_code"), error.get("code"))

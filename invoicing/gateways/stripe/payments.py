@@ -10,7 +10,7 @@ from billing_site.kernel.money import Money
 from invoicing.gateways.orders import PaymentOrder, PaymentState, ProviderStatus
 from invoicing.gateways.port import ObjectUnknown, OrderRejected
 from invoicing.gateways.stripe.client import Answer, CardRefused, StripeCaller
-from invoicing.gateways.stripe.declines import read_reason, wants_authentication
+from invoicing.gateways.stripe.declines import read_reason
 from invoicing.gateways.stripe.money import from_provider, read_fee, to_provider
 from invoicing.gateways.stripe.reading import (
     ACCOUNT,
@@ -147,13 +147,7 @@ def read_payment(answer: Mapping[str, Any]) -> PaymentState:
     fee = read_fee(int(taken["fee"]), str(taken["currency"])) if taken else None
     error = read_object(answer.get("last_payment_error"))
     status = str(answer["status"])
-    method_ref, decline_reason = read_id(answer.get("payment_method")), ""
-    if status == ProviderStatus.REQUIRES_PAYMENT_METHOD and error:
-        if wants_authentication(error):
-            # The payer can still authenticate, with the client secret, in a browser.
-            status, method_ref = ProviderStatus.REQUIRES_ACTION, method_ref or read_id(error.get("payment_method"))
-        else:
-            decline_reason = str(read_reason(error))
+    was_refused = bool(error) and status == ProviderStatus.REQUIRES_PAYMENT_METHOD
     metadata = read_metadata(answer)
 
     def amount(value: Any) -> int:
@@ -168,10 +162,10 @@ def read_payment(answer: Mapping[str, Any]) -> PaymentState:
         amount_refunded=amount(charge.get("amount_refunded")),
         fee=fee.amount if fee else 0,
         fee_currency=fee.currency if fee else "",
-        decline_reason=decline_reason,
+        decline_reason=str(read_reason(error)) if was_refused else "",
         client_secret=str(answer.get("client_secret") or ""),
         customer_ref=read_id(answer.get("customer")),
-        method_ref=method_ref,
+        method_ref=read_id(answer.get("payment_method")) or read_id(error.get("payment_method")),
         charge_ref=read_id(answer.get("latest_charge")),
         reference=metadata.get(PAYMENT, ""),
         account_id=metadata.get(ACCOUNT, ""),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from invoicing.gateways.orders import ProviderStatus, SetupOrder, SetupState
 from invoicing.gateways.port import ObjectUnknown, OrderRejected
 from invoicing.gateways.stripe.client import Answer, CardRefused, StripeCaller
-from invoicing.gateways.stripe.declines import read_reason, wants_authentication
+from invoicing.gateways.stripe.declines import read_reason
 from invoicing.gateways.stripe.reading import (
     ACCOUNT,
     SETUP,
@@ -87,19 +87,15 @@ def read_setup(answer: Mapping[str, Any]) -> SetupState:
     """Return a SetupIntent in our words."""
     error = read_object(answer.get("last_setup_error"))
     method = read_object(answer.get("payment_method"))
-    status, decline_reason = str(answer["status"]), ""
-    if status == ProviderStatus.REQUIRES_PAYMENT_METHOD and error:
-        if wants_authentication(error):
-            status = ProviderStatus.REQUIRES_ACTION
-        else:
-            decline_reason = str(read_reason(error))
+    status = str(answer["status"])
+    was_refused = bool(error) and status == ProviderStatus.REQUIRES_PAYMENT_METHOD
     metadata = read_metadata(answer)
     return SetupState(
         ref=str(answer["id"]),
         status=status,
         method_ref=read_id(answer.get("payment_method")),
         method_type=read_type(method),
-        decline_reason=decline_reason,
+        decline_reason=str(read_reason(error)) if was_refused else "",
         client_secret=str(answer.get("client_secret") or ""),
         customer_ref=read_id(answer.get("customer")),
         reference=metadata.get(SETUP, ""),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from invoicing.gateways.declines import SENTENCES, DeclineReason, is_permanent
-from invoicing.gateways.stripe.declines import REASONS, read_reason, wants_authentication
+from invoicing.gateways.stripe.declines import REASONS, read_reason
 
 # Stripe's list of decline codes, as it stands in its documentation.
 STRIPES_LIST = """
-    authentication_not_handled approve_with_id call_issuer card_not_supported card_velocity_exceeded
+    authentication_required authentication_not_handled approve_with_id call_issuer card_not_supported card_velocity_exceeded
     currency_not_supported do_not_honor do_not_try_again duplicate_transaction expired_card fraudulent generic_decline
     incorrect_cvc incorrect_number incorrect_pin incorrect_zip insufficient_funds invalid_account invalid_amount
     invalid_cvc invalid_expiry_month invalid_expiry_year invalid_number invalid_pin issuer_not_available lost_card
@@ -44,6 +44,11 @@ def test_every_code_of_stripes_list_has_a_reason(code: str) -> None:
         ({"code": "card_declined"}, DeclineReason.GENERIC),
         ({"code": "card_declined", "decline_code": "issuer_not_available"}, DeclineReason.TIMEOUT),
         ({"code": "processing_error", "decline_code": "processing_error"}, DeclineReason.UNKNOWN),
+        (
+            {"code": "authentication_required", "decline_code": "authentication_required"},
+            DeclineReason.AUTHENTICATION_REQUIRED,
+        ),
+        ({"code": "payment_intent_authentication_failure"}, DeclineReason.AUTHENTICATION_REQUIRED),
         ({"code": "card_declined", "decline_code": "invented_tomorrow"}, DeclineReason.GENERIC),
         ({"code": "invented_tomorrow"}, DeclineReason.UNKNOWN),
         ({}, DeclineReason.UNKNOWN),
@@ -57,9 +62,3 @@ def test_a_suspicion_gives_no_card_up_for_good() -> None:
     permanent = {code for code, reason in REASONS.items() if is_permanent(reason)}
     assert {"expired_card", "lost_card", "stolen_card", "pickup_card", "incorrect_number"} <= permanent
     assert not permanent & {"fraudulent", "do_not_honor", "insufficient_funds", "issuer_not_available", "call_issuer"}
-
-
-def test_a_bank_that_wants_its_customer_declines_nothing() -> None:
-    assert wants_authentication({"code": "authentication_required", "decline_code": "authentication_required"})
-    assert wants_authentication({"code": "card_declined", "decline_code": "authentication_required"})
-    assert not wants_authentication({"code": "payment_intent_authentication_failure"})

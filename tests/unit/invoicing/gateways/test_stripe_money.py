@@ -18,7 +18,7 @@ currencies = st.sampled_from(sorted(TAKEN))
 
 
 def units_at_stripe(currency: str) -> int:
-    return _STRIPES_OWN.get(currency, 10 ** get_exponent(currency))
+    return _STRIPES_OWN.get(currency, {0: 1, 2: 100, 3: 1000}[get_exponent(currency)])
 
 
 class TestThereAndBack:
@@ -35,7 +35,7 @@ class TestThereAndBack:
 
     @given(amount=amounts, currency=currencies)
     def test_is_the_same_number_of_whole_units(self, amount: int, currency: str) -> None:
-        whole = amount * 10 ** get_exponent(currency)
+        whole = amount * {0: 1, 2: 100, 3: 1000}[get_exponent(currency)]
         assert to_provider(Money(whole, currency)) == amount * units_at_stripe(currency)
 
     @given(amount=amounts, currency=currencies)
