@@ -17,3 +17,9 @@ def find_account_of_customer(*, provider_type: str, ref: str) -> Account | None:
     """Return the account that a provider calls `ref`, or None."""
     found = ProviderCustomer.objects.select_related("account").filter(provider_type=provider_type, ref=ref).first()
     return None if found is None else found.account
+
+
+def find_customer_ref(*, account_id: UUID, provider_type: str) -> str:
+    """Return the provider's name of an account, empty where it has none."""
+    found = find_provider_customer(account_id=account_id, provider_type=provider_type)
+    return "" if found is None else found.ref
