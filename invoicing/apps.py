@@ -7,6 +7,8 @@ class InvoicingConfig(AppConfig):
 
     def ready(self) -> None:
         from invoicing.queries.proof import register_checks
+        from invoicing.services.bank_transfer_matching import register_bank_transfer_approvals
+        from invoicing.services.bank_transfer_rows import register_bank_transfer_work
         from invoicing.services.credit_note_approvals import register_credit_note_approvals
         from invoicing.services.grant_approvals import register_grant_approvals
         from invoicing.services.invoice_mails import register_mail_composers
@@ -17,3 +19,5 @@ class InvoicingConfig(AppConfig):
         register_review_approvals()
         register_grant_approvals()
         register_credit_note_approvals()
+        register_bank_transfer_approvals()
+        register_bank_transfer_work()

@@ -34,6 +34,7 @@ from accounts.api.views.pauses import PauseViewSet
 from accounts.api.views.payment_methods import DefaultPaymentMethodView, PaymentMethodViewSet
 from accounts.api.views.portal import PortalPaymentMethodView, PortalViewSet
 from accounts.api.views.price_overrides import PriceOverrideViewSet
+from accounts.api.views.reconciliation import ReconcileView, ReconciliationMatchView
 from accounts.api.views.schedules import ScheduleViewSet
 from accounts.api.views.starter_credit import StarterCreditView
 from accounts.api.views.subscription_changes import SubscriptionChangeViewSet
@@ -64,6 +65,8 @@ urlpatterns = [
     path("api/v1/billing/deposit", DepositView.as_view()),
     path("api/v1/billing/withdraw", WithdrawView.as_view()),
     path("api/v1/billing/refund", RefundView.as_view()),
+    path("api/v1/billing/bank-transfer-instructions/reconciliation/match", ReconcileView.as_view()),
+    path("api/v1/billing/reconciliation/match", ReconciliationMatchView.as_view()),
     path("api/v1/billing/customer-balance", CustomerBalanceView.as_view()),
     path("api/v1/billing/customer-balance/adjustments", AdjustmentView.as_view()),
     path("api/v1/billing/balance-transactions", BalanceTransactionViewSet.as_view({"get": "list"})),

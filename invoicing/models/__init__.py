@@ -1,5 +1,15 @@
 """Tables of billing runs and documents."""
 
+from invoicing.models.bank_transfer import (
+    BankTransfer,
+    BankTransferInstruction,
+    BankTransferStatus,
+    BankTransferUse,
+    InstructionStatus,
+    Mismatch,
+    TransferSource,
+    TransferType,
+)
 from invoicing.models.billing_job import BillingJob, BillingJobChunk, JobFormat, JobKind, JobStatus
 from invoicing.models.credit_note import (
     CreditNote,
@@ -61,6 +71,10 @@ from invoicing.models.seller import (
 __all__ = [
     "ENDED_STATUSES",
     "UNSETTLED_STATUSES",
+    "BankTransfer",
+    "BankTransferInstruction",
+    "BankTransferStatus",
+    "BankTransferUse",
     "BillingJob",
     "BillingJobChunk",
     "BillingRun",
@@ -74,6 +88,7 @@ __all__ = [
     "CreditSource",
     "Disposition",
     "DocumentKind",
+    "InstructionStatus",
     "IntentPurpose",
     "IntentStatus",
     "IntervalChange",
@@ -92,6 +107,7 @@ __all__ = [
     "LineType",
     "LocalProviderObject",
     "LogoFormat",
+    "Mismatch",
     "MoveOutcome",
     "MoveStatus",
     "MoveTiming",
@@ -118,5 +134,7 @@ __all__ = [
     "SellerAssignment",
     "SellerLogo",
     "TaxMode",
+    "TransferSource",
+    "TransferType",
     "UnusedTime",
 ]

@@ -47,6 +47,7 @@ from tests.factories.catalog import find_entry, make_document, publish_catalog
 from tests.factories.platform import AT
 from tests.support import world
 from tests.support.alert_states import ALERTS, NOTICES
+from tests.support.bank_transfer_states import INSTRUCTIONS, TRANSFERS
 from tests.support.billing_job_states import JOBS
 from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
 from tests.support.reservation_states import RESERVATIONS
@@ -578,6 +579,7 @@ TABLES: Final = (
     DRAFTS,
     EXPORTS,
     HOLDS,
+    INSTRUCTIONS,
     INVOICES,
     JOBS,
     MOVES,
@@ -590,6 +592,7 @@ TABLES: Final = (
     RUNS,
     SCHEDULES,
     SUBSCRIPTIONS,
+    TRANSFERS,
     USAGE_IMPORTS,
     WORK_ITEMS,
 )

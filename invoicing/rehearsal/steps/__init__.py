@@ -14,6 +14,7 @@ from typing import Final
 from invoicing.rehearsal.fields import Fields
 from invoicing.rehearsal.scope import Scope
 from invoicing.rehearsal.steps.alerts import AlertStep
+from invoicing.rehearsal.steps.bank_transfers import ReceiveBankTransfer
 from invoicing.rehearsal.steps.cancellations import Cancel, Reactivate
 from invoicing.rehearsal.steps.catalogs import PublishCatalog
 from invoicing.rehearsal.steps.changes import Change
@@ -46,6 +47,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "adjust_balance": AdjustBalance.read,
     "alert": AlertStep.read,
     "amend_usage": CorrectUsage.read_amend,
+    "bank_transfer": ReceiveBankTransfer.read,
     "cancel": Cancel.read,
     "change_plan": Change.read_plan,
     "change_quantity": Change.read_quantity,
