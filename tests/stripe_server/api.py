@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.stripe_server.deliveries import Deliveries
 from tests.stripe_server.errors import (
     StripeError,
     no_key,
@@ -21,15 +22,16 @@ from tests.stripe_server.errors import (
     unknown_path,
     wrong_parameter,
 )
+from tests.stripe_server.events import compare, make_event, show
 from tests.stripe_server.expansion import Renderer
 from tests.stripe_server.faults import Fault, Faults
 from tests.stripe_server.forms import decode_form
 from tests.stripe_server.idempotency import IdempotencyKeys
-from tests.stripe_server.listing import cut_page
+from tests.stripe_server.listing import cut_found, cut_page
 from tests.stripe_server.parameters import Parameters
 from tests.stripe_server.resources import KINDS, ROUTES
-from tests.stripe_server.routing import Call, Page, Plain, Route
-from tests.stripe_server.store import Clock, Ids, Store
+from tests.stripe_server.routing import Call, Found, Page, Plain, Route, Routes
+from tests.stripe_server.store import Clock, Ids, Kind, Object, Store
 
 DEFAULT_VERSION = "2026-04-22.dahlia"
 _VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z]+)?")
@@ -82,13 +84,28 @@ class StripeApi:
         self.clock = Clock()
         self.faults = Faults()
         self._ids = Ids()
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.stores = {mode: Store(livemode=mode, clock=self.clock, ids=self._ids) for mode in (False, True)}
+        self.deliveries = Deliveries(self.clock)
+        self._routes = Routes(ROUTES)
+        for store in self.stores.values():
+            store.on_event = self._publish
         self._idempotency = {mode: IdempotencyKeys(self.clock) for mode in (False, True)}
+
+    def run_errands(self, *, all: bool = False, what: str = "", subject: str = "") -> int:
+        """Do what is due in both modes, or `all` that is planned; see `Store.run_errands`."""
+        with self.lock:
+            return sum(store.run_errands(all=all, what=what, subject=subject) for store in self.stores.values())
+
+    def _publish(self, store: Store, type: str, kind: Kind, subject: Object, before: Object | None) -> None:
+        """Make the event of a change and put it on its way."""
+        previous = None if before is None else compare(show(kind, before), show(kind, subject))
+        event = make_event(store, type, show(kind, subject), version=DEFAULT_VERSION, previous=previous)
+        self.deliveries.send(event, store.all("webhook_endpoint"))
 
     def answer(self, request: Request) -> Reply:
         """Return the answer, with the trouble that was planned for it."""
-        with self._lock:
+        with self.lock:
             request_id = self._ids.make("req_", 14)
         fault = self.faults.strike(request.method, request.path)
         if fault is not None and fault.drop and fault.moment == "before":
@@ -106,7 +123,10 @@ class StripeApi:
             if request.method == "POST" and request.body and _FORM not in request.headers.get("content-type", ""):
                 text = f"Invalid request (check that your POST content type is {_FORM})."
                 raise StripeError(text, is_stored=False)
-            route, ids = _find_route(request)
+            found = self._routes.find(request.method, request.path)
+            if found is None:
+                raise unknown_path(request.method, request.path)
+            route, ids = found
             if key.permissions is not None and route.permission not in key.permissions:
                 raise no_permission(route.permission)
             if fault is not None and fault.moment == "before" and fault.status not in {None, 500}:
@@ -114,7 +134,7 @@ class StripeApi:
 
             def run() -> dict[str, Any]:
                 _strike(fault, "before")
-                body = self._run(route, ids, request, key, version)
+                body = self._run(route, ids, request, request_id, key, version)
                 _strike(fault, "after")
                 return body
 
@@ -132,7 +152,7 @@ class StripeApi:
         name = str(request.idempotency_key)
         keys = self._idempotency[key.livemode]
         headers["Idempotency-Key"] = name
-        with self._lock:
+        with self.lock:
             replay = keys.begin(
                 name, method=request.method, path=request.path, body=request.body, request_id=request_id
             )
@@ -143,28 +163,37 @@ class StripeApi:
         try:
             body = run()
         except StripeError as error:
-            with self._lock:
+            with self.lock:
                 if error.is_stored:
                     keys.keep(name, error.status, error.as_body(request_id))
                 else:
                     keys.forget(name)
             raise
-        with self._lock:
+        with self.lock:
             keys.keep(name, 200, body)
         return Reply(200, body, headers)
 
-    def _run(self, route: Route, ids: dict[str, str], request: Request, key: Key, version: str) -> dict[str, Any]:
+    def _run(
+        self, route: Route, ids: dict[str, str], request: Request, request_id: str, key: Key, version: str
+    ) -> dict[str, Any]:
         parameters = Parameters(request.parameters)
         expand = parameters.texts("expand") or []
         store = self.stores[key.livemode]
         renderer = Renderer(store, KINDS)
-        with self._lock:
-            answer = route.handler(Call(store, parameters, ids, version))
+        with self.lock:
+            store.request = {"id": request_id, "idempotency_key": request.idempotency_key}
+            try:
+                answer = route.handler(Call(store, parameters, ids, version))
+            finally:
+                store.request = {"id": None, "idempotency_key": None}
             if isinstance(answer, Plain):
                 parameters.finish()
                 return answer.data
             if isinstance(answer, Page):
-                page = cut_page(answer.kind, answer.objects, parameters, request.path)
+                if isinstance(answer, Found):
+                    page = cut_found(answer.objects, parameters, request.path)
+                else:
+                    page = cut_page(answer.kind, answer.objects, parameters, request.path)
                 parameters.finish()
                 return renderer.render_page(answer.kind, page, expand)
             parameters.finish()
@@ -205,10 +234,3 @@ def _read_version(request: Request) -> str:
     if not _VERSION.fullmatch(version):
         raise wrong_parameter(f"Invalid Stripe API version: {version}", param="Stripe-Version")
     return version
-
-
-def _find_route(request: Request) -> tuple[Route, dict[str, str]]:
-    for route in ROUTES:
-        if (ids := route.match(request.method, request.path)) is not None:
-            return route, ids
-    raise unknown_path(request.method, request.path)

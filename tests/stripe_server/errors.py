@@ -24,6 +24,7 @@ class StripeError(Exception):
         code: str | None = None,
         param: str | None = None,
         is_stored: bool = True,
+        details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -32,6 +33,8 @@ class StripeError(Exception):
         self.code = code
         self.param = param
         self.is_stored = is_stored
+        self.details = details or {}
+        """What else the error says: `decline_code`, `charge`, the payment intent as it is now."""
 
     def as_body(self, request_id: str) -> dict[str, Any]:
         """Return the body of the answer."""
@@ -44,6 +47,7 @@ class StripeError(Exception):
         error["message"] = self.message
         if self.param:
             error["param"] = self.param
+        error |= self.details
         error |= {"request_log_url": f"https://dashboard.stripe.com/logs/{request_id}", "type": self.type}
         return {"error": error}
 
@@ -56,6 +60,11 @@ def wrong_parameter(message: str, *, code: str | None = None, param: str) -> Str
 def missing_object(kind: str, id: str, *, param: str = "id", status: int = 404) -> StripeError:
     """Return the refusal of an id that names nothing: 404 in the path, 400 in a parameter."""
     return StripeError(f"No such {kind}: '{id}'", status=status, code="resource_missing", param=param)
+
+
+def unexpected_state(code: str, message: str, details: dict[str, Any] | None = None) -> StripeError:
+    """Return the refusal of something an object's status does not allow."""
+    return StripeError(message, code=code, details=details)
 
 
 def no_key() -> StripeError:

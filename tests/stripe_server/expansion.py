@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.stripe_server.errors import wrong_parameter
-from tests.stripe_server.store import Kind, Object, Store
+from tests.stripe_server.events import show
+from tests.stripe_server.store import Kind, Object, Store, copy_json
 
 _DEEPEST = 4
 
@@ -21,22 +21,20 @@ class Renderer:
 
     def render(self, kind: Kind, stored: Object, paths: Sequence[str]) -> Object:
         """Return a copy of an object with these paths expanded."""
-        shown = copy.deepcopy({key: value for key, value in stored.items() if key not in kind.on_request})
+        shown = show(kind, stored)
         below: dict[str, list[str]] = {}
         for path in paths:
-            name, _, rest = path.partition(".")
             if path.count(".") >= _DEEPEST:
                 text = f"You cannot expand more than {_DEEPEST} levels of a property."
                 raise wrong_parameter(f"{text} Property: {path}", param="expand")
-            if name in kind.on_request and not rest:
-                if name in stored:
-                    shown[name] = copy.deepcopy(stored[name])
-            elif name in kind.expandable:
-                below.setdefault(name, []).extend([rest] if rest else [])
-            else:
-                raise _refuse(path)
+            if path in kind.on_request:
+                if path in stored:
+                    shown[path] = copy_json(stored[path])
+                continue
+            name, rest = _split(kind, path)
+            below.setdefault(name, []).extend([rest] if rest else [])
         for name, rest_paths in below.items():
-            shown[name] = self._expand(kind, stored[name], name, rest_paths)
+            self._expand(kind, shown, name, rest_paths)
         return shown
 
     def render_page(self, kind: Kind, page: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
@@ -49,16 +47,40 @@ class Renderer:
             self._check(kind, inner)
         return {**page, "data": [self.render(kind, item, inner) for item in page["data"]]}
 
-    def _expand(self, kind: Kind, id: str | None, name: str, paths: Sequence[str]) -> Object | None:
-        if id is None:
-            return None
+    def _expand(self, kind: Kind, shown: Object, name: str, paths: Sequence[str]) -> None:
+        """Replace the id at `name`, which may lie deeper (`items.data.price`: in each member of a list)."""
+        *steps, last = name.split(".")
+        holders: list[Any] = [shown]
+        for step in steps:
+            found = [holder.get(step) for holder in holders if isinstance(holder, dict)]
+            holders = [item for value in found for item in (value if isinstance(value, list) else [value])]
         target = self._kinds[kind.expandable[name]]
+        for holder in holders:
+            if not isinstance(holder, dict):
+                continue
+            value = holder.get(last)
+            if isinstance(value, list):
+                holder[last] = [self._follow(target, id, paths) for id in value]
+            elif value is not None:
+                holder[last] = self._follow(target, value, paths)
+
+    def _follow(self, target: Kind, id: str | Object, paths: Sequence[str]) -> Object:
+        if not isinstance(id, str):
+            id = str(id["id"])  # shown in full anyhow
         return self.render(target, self._store.get(target, id), paths)
 
     def _check(self, kind: Kind, paths: Sequence[str]) -> None:
         for path in paths:
-            if path.partition(".")[0] not in {*kind.expandable, *kind.on_request}:
-                raise _refuse(path)
+            if path not in kind.on_request:
+                _split(kind, path)
+
+
+def _split(kind: Kind, path: str) -> tuple[str, str]:
+    """Return the field that a path begins with and the rest of the path."""
+    for name in sorted(kind.expandable, key=len, reverse=True):
+        if path == name or path.startswith(f"{name}."):
+            return name, path[len(name) + 1 :]
+    raise _refuse(path)
 
 
 def _refuse(path: str) -> Exception:

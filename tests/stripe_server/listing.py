@@ -34,6 +34,23 @@ def cut_page(kind: Kind, objects: Iterable[Object], parameters: Parameters, path
     return {"object": "list", "url": path, "has_more": more, "data": page}
 
 
+def cut_found(objects: Iterable[Object], parameters: Parameters, path: str) -> dict[str, Any]:
+    """Return the page of a search; `page` is what the page before called `next_page`."""
+    limit = parameters.integer("limit", least=1, most=MOST) or DEFAULT_LIMIT
+    token = parameters.text("page") or "0"
+    if not token.isascii() or not token.isdigit():
+        raise wrong_parameter(f"Invalid page: {token}", param="page")
+    chosen, start = list(objects), int(token)
+    more = len(chosen) > start + limit
+    return {
+        "object": "search_result",
+        "url": path,
+        "has_more": more,
+        "next_page": str(start + limit) if more else None,
+        "data": chosen[start : start + limit],
+    }
+
+
 def _find(kind: Kind, objects: list[Object], id: str, param: str) -> int:
     for index, item in enumerate(objects):
         if item["id"] == id:

@@ -151,6 +151,15 @@ class Parameters:
             raise wrong_parameter(f"Array may contain at most {most} elements", param=self.at(name))
         return list(value)
 
+    def free(self, name: str) -> dict[str, Any] | None:
+        """Return an object with whatever is in it: options that the server repeats and does not act on."""
+        value = self._get(name)
+        if value is None or value == "":
+            return None if value is None else {}
+        if not isinstance(value, dict):
+            raise wrong_parameter("Invalid object", param=self.at(name))
+        return dict(value)
+
     def metadata(self, current: Mapping[str, str]) -> dict[str, str]:
         """Return `current` with what was sent: empty values remove a key, an empty whole removes all."""
         value = self._get("metadata")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tests.stripe_server.parameters import Parameters
@@ -31,6 +32,11 @@ class Page:
 
     kind: Kind
     objects: Iterable[Object]
+
+
+@dataclass(frozen=True)
+class Found(Page):
+    """What a search selects: its pages go on by `page`, not by ids."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,26 @@ class Route:
     handler: Handler
     permission: str
 
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path))
+
     def match(self, method: str, path: str) -> dict[str, str] | None:
         """Return the ids in a path, or None where it is another's."""
-        if method != self.method:
-            return None
-        found = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path), path)
+        found = self.pattern.fullmatch(path) if method == self.method else None
         return found.groupdict() if found else None
+
+
+class Routes:
+    """All routes, by method and number of parts, so that few are tried. The first that was named wins."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes: dict[tuple[str, int], list[Route]] = {}
+        for route in routes:
+            self._routes.setdefault((route.method, route.path.count("/")), []).append(route)
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        for route in self._routes.get((method, path.count("/")), []):
+            if (ids := route.match(method, path)) is not None:
+                return route, ids
+        return None

@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.stripe_server.api import Key, Reply, Request, StripeApi
-from tests.stripe_server.faults import Fault, Moment
-from tests.stripe_server.store import Clock, Store
+from tests.stripe_server.doors import WEBHOOK_SECRET, Doors
 
 # In pieces: nothing in the project looks like a real key.
 TEST_KEY = "sk_" + "test_" + "0" * 24
@@ -21,7 +20,7 @@ RESTRICTED_KEY = "rk_" + "test_" + "0" * 24
 PUBLISHABLE_KEY = "pk_" + "test_" + "0" * 24
 
 
-class StripeServer:
+class StripeServer(Doors):
     """What a test holds: the address, the keys, the requests that came, the objects, and the switches."""
 
     test_key = TEST_KEY
@@ -29,6 +28,8 @@ class StripeServer:
     restricted_key = RESTRICTED_KEY
     """May read the balance and products, nothing else."""
     publishable_key = PUBLISHABLE_KEY
+    webhook_secret = WEBHOOK_SECRET
+    """Signs what goes to endpoints that were not given a secret of their own."""
 
     def __init__(self) -> None:
         may = frozenset({"rak_balance_read", "rak_product_read"})
@@ -43,54 +44,9 @@ class StripeServer:
         self.requests: list[Request] = []
 
     @property
-    def clock(self) -> Clock:
-        return self.api.clock
-
-    @property
     def writes(self) -> list[Request]:
         """The requests that ask for a change, in the order in which they came."""
         return [request for request in self.requests if request.method != "GET"]
-
-    def store(self, *, livemode: bool = False) -> Store:
-        """The objects of a mode."""
-        return self.api.stores[livemode]
-
-    def objects(self, kind: str, *, livemode: bool = False) -> list[dict[str, Any]]:
-        """The objects of a kind (`product`, `price`, `billing.meter`), oldest first."""
-        return self.store(livemode=livemode).all(kind)
-
-    # ---- trouble ----------------------------------------------------------------------------------------------------
-    def fail_next(
-        self,
-        status: int,
-        *,
-        times: int | None = 1,
-        skip: int = 0,
-        method: str = "",
-        path: str = "",
-        moment: Moment = "before",
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        """Answer with 500, 503, 429 or 409; with `moment="after"` although the work was done."""
-        shown = tuple((headers or {}).items())
-        fault = Fault(status=status, times=times, skip=skip, method=method, path=path, moment=moment, headers=shown)
-        self.api.faults.plan(fault)
-
-    def drop_next(
-        self, *, times: int | None = 1, skip: int = 0, method: str = "", path: str = "", moment: Moment = "before"
-    ) -> None:
-        """Close the connection: before the request is read by anyone, or after it was carried out."""
-        self.api.faults.plan(Fault(drop=True, times=times, skip=skip, method=method, path=path, moment=moment))
-
-    def delay_next(
-        self, seconds: float, *, times: int | None = 1, method: str = "", path: str = "", moment: Moment = "before"
-    ) -> None:
-        """Be slow."""
-        self.api.faults.plan(Fault(delay=seconds, times=times, method=method, path=path, moment=moment))
-
-    def heal(self) -> None:
-        """End all trouble."""
-        self.api.faults.heal()
 
     def forget_requests(self) -> None:
         """Start a new record of requests."""
@@ -124,11 +80,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(reply)
 
     def _send(self, reply: Reply) -> None:
-        content = json.dumps(reply.body, indent=2).encode()
+        content = json.dumps(reply.body).encode()
         self.send_response(reply.status)
         headers = {"Content-Type": "application/json", "Cache-Control": "no-cache, no-store", **reply.headers}
         for name, value in headers.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         try:
@@ -151,6 +109,8 @@ def run_stripe_server() -> Iterator[StripeServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         stripe.url = f"http://127.0.0.1:{server.server_address[1]}"
+        for livemode in (False, True):
+            stripe.store(livemode=livemode).base_url = stripe.url
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
@@ -158,3 +118,4 @@ def run_stripe_server() -> Iterator[StripeServer]:
         finally:
             server.shutdown()
             thread.join()
+            stripe.deliveries.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.stripe_server.errors import StripeError
 from tests.stripe_server.routing import Answer, Call, Page, Route, Single
-from tests.stripe_server.store import Kind, Object, Store
+from tests.stripe_server.store import Kind, Object, Store, copy_json
 
 METER = Kind("billing.meter", "mtr_", words="meter")
 FORMULAS = ("count", "last", "sum")
@@ -41,7 +41,9 @@ def create(call: Call) -> Answer:
     }
     given.finish()
     _refuse_second(call.store, str(event_name))
-    return Single(METER, call.store.add(METER, shown))
+    meter = call.store.add(METER, shown)
+    call.store.emit("billing.meter.created", METER, meter)
+    return Single(METER, meter)
 
 
 def update(call: Call) -> Answer:
@@ -50,7 +52,9 @@ def update(call: Call) -> Answer:
     name = call.parameters.text("display_name", longest=250)
     call.parameters.finish()
     if name is not None:
+        before = copy_json(meter)
         meter.update(display_name=name, updated=call.store.clock.now())
+        call.store.emit("billing.meter.updated", METER, meter, before=before)
     return Single(METER, meter)
 
 
@@ -62,6 +66,7 @@ def deactivate(call: Call) -> Answer:
         raise StripeError("You cannot deactivate a meter that is already inactive.")
     now = call.store.clock.now()
     meter.update(status="inactive", status_transitions={"deactivated_at": now}, updated=now)
+    call.store.emit("billing.meter.deactivated", METER, meter)
     return Single(METER, meter)
 
 
@@ -73,6 +78,7 @@ def reactivate(call: Call) -> Answer:
         raise StripeError("You cannot reactivate a meter that is already active.")
     _refuse_second(call.store, meter["event_name"])
     meter.update(status="active", status_transitions={"deactivated_at": None}, updated=call.store.clock.now())
+    call.store.emit("billing.meter.reactivated", METER, meter)
     return Single(METER, meter)
 
 

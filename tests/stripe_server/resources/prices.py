@@ -6,14 +6,14 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from tests.stripe_server.currencies import CURRENCIES
+from tests.stripe_server.currencies import read_currency
 from tests.stripe_server.errors import StripeError, wrong_parameter
 from tests.stripe_server.listing import select_created
 from tests.stripe_server.parameters import Parameters
 from tests.stripe_server.resources.meters import METER
 from tests.stripe_server.resources.products import PRODUCT, make_product
 from tests.stripe_server.routing import Answer, Call, Page, Route, Single
-from tests.stripe_server.store import Kind, Object, Store
+from tests.stripe_server.store import Kind, Object, Store, copy_json
 
 PRICE = Kind("price", "price_1", expandable={"product": "product"}, on_request=("tiers",))
 INTERVALS = ("day", "month", "week", "year")
@@ -32,7 +32,7 @@ def create(call: Call) -> Answer:
     shown: Object = {
         "active": given.boolean("active") is not False,
         "billing_scheme": scheme,
-        "currency": _read_currency(given),
+        "currency": read_currency(given),
         "custom_unit_amount": _read_custom_amount(given),
         "lookup_key": lookup_key,
         "metadata": given.metadata({}),
@@ -52,11 +52,15 @@ def create(call: Call) -> Answer:
     product = _read_product(call, given) if shown["product"] is None else None
     given.finish()
     if product is not None:
-        shown["product"] = call.store.add(PRODUCT, product)["id"]
+        product = call.store.add(PRODUCT, product)
+        shown["product"] = product["id"]
+        call.store.emit("product.created", PRODUCT, product)
     call.store.get(PRODUCT, shown["product"], param="product", status=400)
     if lookup_key:
         _take_lookup_key(call.store, lookup_key, transfer=bool(transfer), active=shown["active"])
-    return Single(PRICE, call.store.add(PRICE, shown))
+    price = call.store.add(PRICE, shown)
+    call.store.emit("price.created", PRICE, price)
+    return Single(PRICE, price)
 
 
 def update(call: Call) -> Answer:
@@ -86,7 +90,9 @@ def update(call: Call) -> Answer:
             active=changed["active"],
             own=price["id"],
         )
+    before = copy_json(price)
     price.update(changed)
+    call.store.emit("price.updated", PRICE, price, before=before)
     return Single(PRICE, price)
 
 
@@ -124,15 +130,6 @@ def list_prices(call: Call) -> Answer:
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
-def _read_currency(given: Parameters) -> str:
-    currency = str(given.text("currency", required=True)).lower()
-    if currency not in CURRENCIES:
-        known = ", ".join(sorted(CURRENCIES))
-        text = f"Invalid currency: {currency}. Stripe currently supports these currencies: {known}"
-        raise wrong_parameter(text, param="currency")
-    return currency
-
-
 def _read_recurring(store: Store, given: Parameters) -> dict[str, Any] | None:
     recurring = given.object("recurring")
     if recurring is None:

@@ -8,7 +8,7 @@ from tests.stripe_server.errors import StripeError, wrong_parameter
 from tests.stripe_server.listing import select_created
 from tests.stripe_server.parameters import Parameters
 from tests.stripe_server.routing import Answer, Call, Page, Plain, Route, Single
-from tests.stripe_server.store import Kind, Object, Store
+from tests.stripe_server.store import Kind, Object, Store, copy_json
 
 PRODUCT = Kind("product", "prod_", expandable={"default_price": "price"})
 _TEXTS = ("description", "statement_descriptor", "tax_code", "unit_label", "url")
@@ -26,7 +26,9 @@ def create(call: Call) -> Answer:
     given.finish()
     if id is not None and call.store.find(PRODUCT, id):
         raise StripeError("Product already exists.", code="resource_already_exists", param="id")
-    return Single(PRODUCT, call.store.add(PRODUCT, shown, id=id or None))
+    product = call.store.add(PRODUCT, shown, id=id or None)
+    call.store.emit("product.created", PRODUCT, product)
+    return Single(PRODUCT, product)
 
 
 def update(call: Call) -> Answer:
@@ -38,7 +40,9 @@ def update(call: Call) -> Answer:
     _apply(call.parameters, changed)
     _change_default_price(call, changed)
     call.parameters.finish()
+    before = copy_json(product)
     product.update(changed, updated=call.store.clock.now())
+    call.store.emit("product.updated", PRODUCT, product, before=before)
     return Single(PRODUCT, product)
 
 
@@ -70,6 +74,7 @@ def delete(call: Call) -> Answer:
     if has_prices(call.store, product["id"]):
         raise StripeError("This product cannot be deleted because it has one or more user-created prices.")
     call.store.remove(PRODUCT, product["id"])
+    call.store.emit("product.deleted", PRODUCT, product)
     return Plain({"id": product["id"], "object": "product", "deleted": True})
 
 
