@@ -10,9 +10,11 @@ from invoicing.api.views.impact import CatalogImpactView
 from invoicing.api.views.invoice_editing import InvoiceEditingViewSet
 from invoicing.api.views.invoice_items import InvoiceItemViewSet
 from invoicing.api.views.invoices import InvoiceViewSet
+from invoicing.api.views.payment_intents import InvoicePaymentViewSet, PaymentIntentActions, PaymentIntentViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
 from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
 from invoicing.api.views.reports import ReportView
+from invoicing.api.views.topups import TopUpTokenView, TopUpView
 
 BILLING = "api/v1/billing"
 INTERNAL = "api/internal/billing"
@@ -38,7 +40,27 @@ urlpatterns = [
     path(
         f"{BILLING}/invoices/<str:invoice_id>/calculate-tax", InvoiceEditingViewSet.as_view({"post": "calculate_tax"})
     ),
-    path(f"{BILLING}/invoices/<str:invoice_id>/pay", InvoiceEditingViewSet.as_view({"post": "pay"})),
+    path(f"{BILLING}/invoices/<str:invoice_id>/pay", InvoicePaymentViewSet.as_view({"post": "pay"})),
+    path(
+        f"{BILLING}/invoices/<str:invoice_id>/payment-intent",
+        InvoicePaymentViewSet.as_view({"post": "payment_intent"}),
+    ),
+    path(f"{BILLING}/payment-intents", PaymentIntentViewSet.as_view({"get": "list", "post": "create"})),
+    path(f"{BILLING}/payment-intents/<str:payment_intent_id>", PaymentIntentViewSet.as_view({"get": "retrieve"})),
+    path(
+        f"{BILLING}/payment-intents/<str:payment_intent_id>/confirm",
+        PaymentIntentActions.as_view({"post": "confirm"}),
+    ),
+    path(
+        f"{BILLING}/payment-intents/<str:payment_intent_id>/capture",
+        PaymentIntentActions.as_view({"post": "capture"}),
+    ),
+    path(
+        f"{BILLING}/payment-intents/<str:payment_intent_id>/cancel",
+        PaymentIntentActions.as_view({"post": "cancel"}),
+    ),
+    path(f"{BILLING}/topup", TopUpView.as_view()),
+    path(f"{BILLING}/topup/token", TopUpTokenView.as_view()),
     path(f"{BILLING}/invoices/<str:invoice_id>/finalize", InvoiceViewSet.as_view({"post": "finalize"})),
     path(f"{BILLING}/invoices/<str:invoice_id>/void", InvoiceViewSet.as_view({"post": "void"})),
     path(f"{BILLING}/credit-notes", CreditNoteViewSet.as_view({"get": "list", "post": "create"})),

@@ -129,6 +129,8 @@ class PaymentIntent(Identified, Timestamped):
     call_key = models.CharField(max_length=255, blank=True)
     calls = models.PositiveSmallIntegerField(default=0)
     called_at = models.DateTimeField(null=True, blank=True)
+    # When the sweep last asked, by the wall clock.
+    asked_at = models.DateTimeField(null=True, blank=True)
     decline_reason = models.CharField(max_length=40, blank=True)
     last_error = models.CharField(max_length=500, blank=True)
     cancellation_reason = models.CharField(max_length=255, blank=True)

@@ -7,7 +7,6 @@ Source: policies, rules 22 to 24 and the order of discount, tax and credit; cont
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -21,91 +20,16 @@ from accounts.services.stored_money import StoredMoney, lock_stored_money, read_
 from accounts.terms.settling import Settlement
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState
-from billing_site.kernel.money import format_decimal
 from billing_site.platform.services import events
 from invoicing.models import CreditSource, Invoice, InvoiceCredit, InvoiceStatus
 from invoicing.services.activation import activate_paid
 from invoicing.services.crediting import list_open_charges, prepare_payment, store_credits, sum_later_credits
+from invoicing.services.dunning import record_paid
 from invoicing.services.invoice_mails import queue_payment_mail
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 
 PAYABLE_STATUSES: Final = (InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """
-    What an attempt to collect an invoice took, by source, in minor units of its currency.
-
-    `credit_used` came from credit grants, `balance_used` from invoice credit and prepaid money. `error` says why
-    something remains; empty when nothing does.
-    """
-
-    credit_used: int = 0
-    balance_used: int = 0
-    provider_used: int = 0
-    provider_ref: str | None = None
-    error: str | None = None
-
-    @property
-    def success(self) -> bool:
-        """Whether nothing remains."""
-        return self.error is None
-
-    @property
-    def amount_charged(self) -> int:
-        """What all sources paid together."""
-        return self.credit_used + self.balance_used + self.provider_used
-
-
-@transaction.atomic
-def collect_invoice(
-    *, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: str = ""
-) -> tuple[Invoice, Collection]:
-    """
-    Try to collect an invoice now, and return it with what was taken: steps 1 to 3 of a collection, each partial.
-
-    What was taken stays taken; when something remains, the invoice stays as it is and counts a failed attempt. Nothing
-    beyond stored money is charged.
-    :raises NotFound: if there is no such invoice. :raises InvalidState: if it is neither open nor uncollectible.
-    Source: contract chapter Collection; endpoint invoice_pay.
-    """
-    invoice, money = _lock_payable(invoice_id, at=at, actor=actor)
-    invoice.attempt_count += 1
-    invoice.last_attempt_at = at
-    invoice.save(update_fields=["attempt_count", "last_attempt_at", "updated_at"])
-    taken = _take(invoice, money=money, at=at, actor=actor, reason=reason)
-    remaining = invoice.amount_remaining
-    collection = Collection(
-        credit_used=taken.granted if taken is not None else 0,
-        balance_used=taken.invoice_credit + taken.prepaid if taken is not None else 0,
-        error=_tell_rest(invoice, taken) if remaining else None,
-    )
-    if remaining:
-        events.emit(
-            "invoice.payment_failed",
-            subject=invoice,
-            account_id=invoice.account_id,
-            at=at,
-            actor=actor,
-            data=snapshot_invoice(invoice)
-            | {
-                "amount_paid": invoice.amount_paid,
-                "amount_remaining": remaining,
-                "attempt_count": invoice.attempt_count,
-                "error": collection.error,
-            },
-            reason=reason,
-        )
-    return invoice, collection
-
-
-def _tell_rest(invoice: Invoice, taken: Settlement | None) -> str:
-    rest = f"{format_decimal(invoice.amount_remaining, invoice.currency)} {invoice.currency.upper()}"
-    if taken is None:
-        return f"The account has no credit or money that may pay it; {rest} remains. No payment method was charged."
-    return f"Stored credit and money did not cover it; {rest} remains. No payment method was charged."
 
 
 @transaction.atomic
@@ -154,12 +78,14 @@ def take_stored_money(invoice: Invoice, *, money: StoredMoney, at: datetime, act
     The first steps of a collection, before any means of payment. Runs in the caller's transaction, which has locked
     account, subscription, money and invoice.
     """
-    taken = _take(invoice, money=money, at=at, actor=actor, reason=reason)
+    taken = pay_from_stored(invoice, money=money, at=at, actor=actor, reason=reason)
     return 0 if taken is None else taken.applied
 
 
-def _take(invoice: Invoice, *, money: StoredMoney, at: datetime, actor: Actor, reason: str) -> Settlement | None:
-    """Let stored money pay a locked invoice, and return what each source paid; None for nothing."""
+def pay_from_stored(
+    invoice: Invoice, *, money: StoredMoney, at: datetime, actor: Actor, reason: str = ""
+) -> Settlement | None:
+    """Let locked stored money pay a locked invoice, and return what each source paid; None for nothing."""
     charges = list_open_charges(invoice)
     payment = money.pay(account=invoice.account, charges=charges, currency=invoice.currency)
     if payment is None:
@@ -188,7 +114,8 @@ def add_payment(invoice: Invoice, *, amount: int, at: datetime, actor: Actor, me
     is_paid = invoice.amount_remaining == 0
     if is_paid:
         invoice.status, invoice.paid_at, invoice.payment_method = InvoiceStatus.PAID, at, method
-    invoice.save(update_fields=["amount_paid", "status", "paid_at", "payment_method", "updated_at"])
+        invoice.next_attempt_at = None
+    invoice.save(update_fields=["amount_paid", "status", "paid_at", "payment_method", "next_attempt_at", "updated_at"])
     events.emit(
         "invoice.paid" if is_paid else "invoice.partially_paid",
         subject=invoice,
@@ -200,6 +127,8 @@ def add_payment(invoice: Invoice, *, amount: int, at: datetime, actor: Actor, me
         previous=before if is_paid else {"amount_paid": before["amount_paid"]},
         reason=reason,
     )
+    if is_paid:
+        record_paid([invoice], at=at, actor=actor)
     activate_paid([invoice], at=at, actor=actor)
     if is_paid and method != "credit_note":  # what a note settles, the mail of the note tells
         queue_payment_mail(invoice)

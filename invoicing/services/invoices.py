@@ -19,10 +19,19 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, NotFound
 from billing_site.kernel.ids import encode_id
 from billing_site.platform.services import events
-from invoicing.models import Invoice, InvoiceLine, InvoiceMember, InvoiceStatus, LineType, ReviewStatus
+from invoicing.models import (
+    Invoice,
+    InvoiceLine,
+    InvoiceMember,
+    InvoiceStatus,
+    LineType,
+    PaymentAllocation,
+    ReviewStatus,
+)
 from invoicing.queries.members import list_billed_subscriptions, lock_subscriptions_of
 from invoicing.queries.pending_charges import select_waiting
 from invoicing.services.crediting import give_back_credits, sum_later_credits
+from invoicing.services.dunning import record_paid
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
 from invoicing.services.revenue import invoice_key, take_back_revenue
 from invoicing.services.review_holds import close_review
@@ -77,6 +86,8 @@ def find_void_obstacle(invoice: Invoice) -> str:
         return f"The seller does not void invoices that are issued{country}. {instead}"
     if invoice.amount_paid > sum_later_credits(invoice):
         return f"Something was paid on it. {instead}"
+    if PaymentAllocation.objects.filter(invoice=invoice, is_open=True).exists():
+        return "A payment of it is under way; wait until it is settled."
     later = InvoiceLine.objects.filter(original_line__invoice=invoice, is_reversed=False).exclude(invoice=invoice)
     if (named := later.select_related("invoice").order_by("-id").first()) is not None:
         return f"{named.invoice} bills more usage of a period of this one: void that first."
@@ -166,8 +177,8 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
         raise InvalidState(refusal, current_status=invoice.status)
     close_review(invoice, ReviewStatus.DISCARDED, at=at, actor=actor, reason=reason)
     invoice.status, invoice.voided_at, invoice.void_reason = InvoiceStatus.VOID, at, reason
-    invoice.amount_paid = 0
-    invoice.save(update_fields=["status", "voided_at", "void_reason", "amount_paid", "updated_at"])
+    invoice.amount_paid, invoice.next_attempt_at = 0, None
+    invoice.save(update_fields=["status", "voided_at", "void_reason", "amount_paid", "next_attempt_at", "updated_at"])
     # Reversed lines give up their claim, so the period and its usage can be billed again.
     InvoiceLine.objects.filter(invoice=invoice).update(is_reversed=True)
     InvoiceMember.objects.filter(invoice=invoice).update(is_reversed=True)
@@ -178,6 +189,7 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
         take_back_revenue(invoice, source=invoice_key(invoice), at=at)
     for discount_id in list_used_discounts(invoice):
         give_month_back(discount_id)
+    record_paid([invoice], at=at, actor=actor)
     events.emit(
         "invoice.voided",
         subject=invoice,

@@ -23,6 +23,7 @@ from billing_site.platform.models.bulk import copy_rows, update_rows
 from billing_site.platform.services import events
 from invoicing.calculation.draft import Draft
 from invoicing.models import Invoice, InvoiceStatus
+from invoicing.queries.collection import list_self_collected
 from invoicing.services.activation import activate_paid
 from invoicing.services.crediting import pay_invoices, store_credits
 from invoicing.services.invoice_mails import queue_invoice_mails
@@ -41,6 +42,7 @@ _ISSUE_COLUMNS: Final[Mapping[str, str]] = {
     "payment_method": "text",
     "credit_applied": "bigint",
     "amount_due": "bigint",
+    "next_attempt_at": "timestamptz",
 }
 
 
@@ -77,6 +79,9 @@ def issue_invoices(
         payment = payments.get(invoice.id)
         method = "none" if payment is None else payment.payment.settlement.method
         _set_issue_columns(invoice, at=at, due_days=due_days, method=method)
+    collected = list_self_collected(invoices)
+    for invoice in invoices:
+        invoice.next_attempt_at = at if invoice.id in collected else None
     _assign_numbers(invoices)
     copy_rows([invoice for invoice in invoices if invoice._state.adding])
     update_rows([invoice for invoice in invoices if invoice.id in stored], _ISSUE_COLUMNS)
@@ -102,6 +107,9 @@ def issue_invoices(
             "invoicing.store_invoice_documents",
             invoice_ids=[str(invoice.id) for invoice in invoices[start : start + 200]],
         )
+    ids = sorted(str(key) for key in collected)
+    for start in range(0, len(ids), 50):
+        jobs.enqueue("invoicing.collect_invoices", invoice_ids=ids[start : start + 50])
     return list(invoices)
 
 

@@ -29,7 +29,7 @@ from accounts.services.payment_methods import (
     settle_refused,
 )
 from billing_site.kernel import jobs
-from billing_site.kernel.actors import Actor
+from billing_site.kernel.actors import SYSTEM, Actor
 from billing_site.kernel.errors import DomainError, InvalidState, ValidationFailed
 from billing_site.kernel.money import Money
 from billing_site.platform.services.keyed_requests import RequestKeyReused
@@ -37,13 +37,13 @@ from invoicing.gateways.declines import DeclineReason, describe_decline
 from invoicing.gateways.port import (
     Declined,
     NoProcessorAvailable,
-    Payer,
     PaymentGateway,
     ProviderUnavailable,
     StoredMethod,
     TokenRejected,
 )
 from invoicing.gateways.registry import get_gateway
+from invoicing.services.provider_customers import ensure_provider_customer, make_payer
 
 __all__ = [
     "CardVerificationFailed",
@@ -169,7 +169,8 @@ def abandon_payment_method(*, method_id: UUID, at: datetime) -> bool:
     stored_ref = ""
     try:
         # The same key names what the provider stored the first time, if it did.
-        stored_ref = _store(method, get_gateway(method.provider_type, livemode=method.livemode)).ref
+        gateway = get_gateway(method.provider_type, livemode=method.livemode)
+        stored_ref = _store(method, gateway, at=at, actor=SYSTEM).ref
     except (Declined, TokenRejected):
         pass
     except (ProviderUnavailable, NoProcessorAvailable) as refusal:
@@ -257,7 +258,7 @@ def _ask_provider(
     """Let the provider store and verify a pending method, record its answer and return the settled row."""
     stored_ref = ""
     try:
-        stored = _store(method, gateway)
+        stored = _store(method, gateway, at=at, actor=actor)
         stored_ref = stored.ref
         if method.type == PaymentMethodType.CARD:
             _verify_card(method, gateway, stored)
@@ -280,12 +281,13 @@ def _ask_provider(
     return settled
 
 
-def _store(method: PaymentMethod, gateway: PaymentGateway) -> StoredMethod:
-    account = method.account
+def _store(method: PaymentMethod, gateway: PaymentGateway, *, at: datetime, actor: Actor) -> StoredMethod:
+    """Let the provider keep a method with the customer that the account is there."""
+    customer = ensure_provider_customer(account=method.account, gateway=gateway, at=at, actor=actor)
     return gateway.store_method(
         token=method.provider_ref,
         type=method.type,
-        payer=Payer(account_id=account.public_id, name=account.name, email=account.email),
+        payer=make_payer(method.account, customer_ref=customer.ref),
         key=f"{method.public_id}:store",
     )
 

@@ -28,9 +28,11 @@ from billing_site.platform.services import events
 from catalog.models import PlanVersion
 from catalog.queries.plans import PlanNotFound, get_sellable_plan
 from catalog.queries.prices import list_prices_of_versions
+from invoicing.queries.provider_customers import find_account_of_customer, find_provider_customer
 from invoicing.services.billing import lock_subscriptions
 from invoicing.services.cancellations import cancel_subscription
 from invoicing.services.pauses import pause_subscription, resume_subscription
+from invoicing.services.provider_customers import link_provider_customer
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +163,8 @@ def _apply(
         before = describe_subscription(subscription)
         what = _name_event(subscription, status)
         applied = _change(subscription, version, status, at=at, actor=actor)
-    _store(applied, account, update, occurred_at)
+    _store(applied, update, occurred_at)
+    _link_customer(account, update, at=at, actor=actor)
     after = describe_subscription(applied)
     events.emit(
         f"subscription.{what}",
@@ -325,7 +328,7 @@ def _change_billed_here(subscription: Subscription, status: str, *, at: datetime
     return subscription
 
 
-def _store(subscription: Subscription, account: Account, update: NeutralUpdate, occurred_at: datetime) -> None:
+def _store(subscription: Subscription, update: NeutralUpdate, occurred_at: datetime) -> None:
     """Keep what the provider told: its ids, its features, and when."""
     subscription.provider = update.provider
     if update.provider_subscription_id:
@@ -334,6 +337,19 @@ def _store(subscription: Subscription, account: Account, update: NeutralUpdate, 
     subscription.provider_updated_at = occurred_at
     columns = ["provider", "provider_subscription_id", "provider_features", "provider_updated_at", "updated_at"]
     subscription.save(update_fields=columns)
-    if update.provider_customer_id and account.provider_customer_id != update.provider_customer_id:
-        account.provider_customer_id = update.provider_customer_id
+
+
+def _link_customer(account: Account, update: NeutralUpdate, *, at: datetime, actor: Actor) -> None:
+    """Keep which customer the provider calls the account. :raises _Refused: for a customer of another account."""
+    ref = update.provider_customer_id
+    if not ref:
+        return
+    owner = find_account_of_customer(provider_type=update.provider, ref=ref)
+    if owner is not None and owner.pk != account.pk:
+        raise _Refused("the provider's customer belongs to another account")
+    if find_provider_customer(account_id=account.pk, provider_type=update.provider) is None and owner is None:
+        link_provider_customer(account_id=account.pk, provider_type=update.provider, ref=ref, at=at, actor=actor)
+        account.refresh_from_db(fields=["provider_customer_id"])
+    if account.provider_customer_id != ref:
+        account.provider_customer_id = ref
         account.save(update_fields=["provider_customer_id", "updated_at"])

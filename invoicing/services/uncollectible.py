@@ -34,8 +34,8 @@ def mark_uncollectible(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, rea
     if not invoice.can_become(InvoiceStatus.UNCOLLECTIBLE):
         raise InvalidState("Only an open invoice can be given up.", current_status=invoice.status)
     before = {"status": invoice.status}
-    invoice.status = InvoiceStatus.UNCOLLECTIBLE
-    invoice.save(update_fields=["status", "updated_at"])
+    invoice.status, invoice.next_attempt_at = InvoiceStatus.UNCOLLECTIBLE, None
+    invoice.save(update_fields=["status", "next_attempt_at", "updated_at"])
     ledger.post_entry(
         key=f"uncollectible:{invoice.public_id}",
         type="invoice_write_off",

@@ -1,6 +1,7 @@
 """Celery tasks of invoicing; imported here so that the worker finds them."""
 
 from invoicing.tasks.billing_jobs import purge_billing_job_files, sweep_billing_jobs, work_billing_job
+from invoicing.tasks.collecting import collect_due_invoices, collect_invoices, settle_payments
 from invoicing.tasks.documents import store_invoice_documents, sweep_invoice_documents
 from invoicing.tasks.grace import sweep_due_grace_periods
 from invoicing.tasks.incomplete import cancel_unpaid_starts
@@ -16,11 +17,14 @@ __all__ = [
     "advance_schedules",
     "cancel_unpaid_starts",
     "check_thresholds_of",
+    "collect_due_invoices",
+    "collect_invoices",
     "purge_billing_job_files",
     "release_payment_method",
     "release_revenue",
     "resume_due_subscriptions",
     "run_billing_cycle",
+    "settle_payments",
     "store_invoice_documents",
     "sweep_billing_jobs",
     "sweep_billing_runs",

@@ -73,20 +73,27 @@ class SubscriptionTermsInput(StrictSerializer):
     coupon_code = serializers.CharField(
         required=False, allow_null=True, allow_blank=True, max_length=64, help_text="Used on the first invoice."
     )
-    provider_customer_id = serializers.CharField(required=False, allow_null=True, help_text="Not available yet.")
-    stripe_customer_id = serializers.CharField(required=False, allow_null=True, help_text="Not available yet.")
+    provider_customer_id = serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=255,
+        help_text="Links an existing customer of the payment provider to the account; public callers may only name "
+        "theirs.",
+    )
+    stripe_customer_id = serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=255,
+        help_text="The same for a customer of Stripe.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what cannot be honoured: nothing is passed over in silence."""
-        later = {
-            "provider_customer_id": "Linking a customer of the payment provider is",
-            "stripe_customer_id": "Linking a customer of the payment provider is",
-        }
-        refused = {name: f"{what} not available yet." for name, what in later.items() if attrs.pop(name, None)}
-        if refused:
-            raise serializers.ValidationError(
-                {name: ErrorDetail(text, "not_available") for name, text in refused.items()}
-            )
+        """Refuse two customers at once."""
+        if attrs.get("provider_customer_id") and attrs.get("stripe_customer_id"):
+            text = "Name the customer once."
+            raise serializers.ValidationError({"stripe_customer_id": ErrorDetail(text, "conflicting")})
         return attrs
 
 

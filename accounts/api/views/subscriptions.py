@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.conf import settings
+from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery, UUIDField
 from django.db.models.functions import Greatest
 from drf_spectacular.utils import extend_schema
@@ -47,7 +50,13 @@ from billing_site.kernel.errors import (
 )
 from billing_site.kernel.ids import encode_id
 from catalog.queries.plans import PlanNotFound
+from invoicing.gateways.registry import STRIPE
 from invoicing.models import Invoice, InvoiceMember
+from invoicing.services.provider_customers import (
+    ProviderCustomerMismatch,
+    check_provider_customer,
+    link_provider_customer,
+)
 from invoicing.services.subscriptions import start_subscription
 
 WRITE = both("billing:subscription:write")
@@ -65,6 +74,7 @@ _START_PROBLEMS: list[type[DomainError] | str] = [
     PlanNotSubscribable,
     SubscriptionExists,
     PaymentMethodMissing,
+    ProviderCustomerMismatch,
     AccountForbidden,
     CurrencyUnsupported,
     DomainError,
@@ -154,16 +164,30 @@ class SubscriptionViewSet(BillingViewSet):
         )
         if not self.principal.is_internal:
             _refuse_internal_terms(terms)
-        subscription, _ = start_subscription(
-            account=account,
-            plan_key=plan_key,
-            at=clock.now(account),
-            actor=self.actor,
-            self_service=not self.principal.is_internal,
-            coupon_code=coupon_code,
-            **terms,
-        )
+        at = clock.now(account)
+        with transaction.atomic():
+            self._link_customer(account, terms, at)
+            subscription, _ = start_subscription(
+                account=account,
+                plan_key=plan_key,
+                at=at,
+                actor=self.actor,
+                self_service=not self.principal.is_internal,
+                coupon_code=coupon_code,
+                **terms,
+            )
         return answer_subscription(subscription.pk, status=201, internal=self.principal.is_internal)
+
+    def _link_customer(self, account: Account, terms: dict[str, Any], at: datetime) -> None:
+        """Tie the account to the provider's customer that is named. A public caller cannot claim one by its name."""
+        own, stripe = terms.pop("provider_customer_id", None), terms.pop("stripe_customer_id", None)
+        ref, provider = (stripe, STRIPE) if stripe else (own, settings.BILLING_PAYMENT_PROVIDER)
+        if not ref:
+            return
+        if self.principal.is_internal:
+            link_provider_customer(account_id=account.pk, provider_type=provider, ref=ref, at=at, actor=self.actor)
+        else:
+            check_provider_customer(account=account, provider_type=provider, ref=ref)
 
     def _page(self, subscriptions: QuerySet[Subscription]) -> Response:
         context = get_rendering(internal=self.principal.is_internal)

@@ -19,7 +19,7 @@ from billing_site.api.fields import (
 from billing_site.api.params import ACCOUNT_SYNONYMS
 from invoicing.api.serializers.invoice import InvoiceSerializer, TaxLineSerializer
 from invoicing.models import Invoice
-from invoicing.services.balance_payments import Collection
+from invoicing.services.collecting import Collection
 from invoicing.services.given_lines import NewLine
 
 _TEXTS = {"meter_id": "meter", "plan_id": "plan", "cost_center_id": "cost_center", "unit_price": "unit_amount"}
@@ -85,7 +85,7 @@ class PayInput(StrictSerializer):
         required=False,
         allow_null=True,
         max_length=100,
-        help_text="Not charged yet: stored money alone pays, and the answer says what remains.",
+        help_text="Default: that of the subscription, else of the account.",
     )
 
 

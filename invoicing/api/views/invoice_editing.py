@@ -1,4 +1,4 @@
-"""Editing drafts and paying issued invoices."""
+"""Editing drafts."""
 
 from __future__ import annotations
 
@@ -8,26 +8,21 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import PaymentMethod
-from accounts.queries.access import WRITING_ROLES, require_role
 from accounts.services.coupons import CouponNotApplicable
 from billing_site.api.permissions import internal
 from billing_site.api.views import BillingViewSet
 from billing_site.kernel import clock
-from billing_site.kernel.errors import AccountForbidden, InvalidState, NotFound
+from billing_site.kernel.errors import NotFound
 from invoicing.api.serializers.invoice import InvoiceSerializer
 from invoicing.api.serializers.invoice_editing import (
     InvoiceDiscountInput,
     LineInput,
-    PaidInvoiceSerializer,
-    PayInput,
     TaxPlaceQuery,
     TaxResultSerializer,
     read_line,
 )
 from invoicing.models import Invoice, InvoiceLine, InvoiceLineSplit
 from invoicing.queries.invoices import get_visible_invoice
-from invoicing.services.balance_payments import collect_invoice
 from invoicing.services.draft_editing import (
     InvoiceNotDraft,
     add_lines,
@@ -41,7 +36,7 @@ _WRITE = internal("billing:invoice:write")
 
 
 class InvoiceEditingViewSet(BillingViewSet):
-    """Lines and discounts of drafts; paying what is issued."""
+    """Lines, discounts and tax of drafts."""
 
     queryset = Invoice.objects.none()
     serializer_class = InvoiceSerializer
@@ -50,21 +45,18 @@ class InvoiceEditingViewSet(BillingViewSet):
         "remove_line": _WRITE,
         "discount": _WRITE,
         "calculate_tax": _WRITE,
-        "pay": {"public": "billing:payment:write", "internal": "billing:invoice:write"},
     }
     problems = {
         "add_line": [InvoiceNotDraft, NotFound],
         "remove_line": [InvoiceNotDraft, NotFound],
         "discount": [InvoiceNotDraft, CouponNotApplicable, NotFound],
         "calculate_tax": [InvoiceNotDraft, NotFound],
-        "pay": [InvalidState, NotFound, AccountForbidden],
     }
     operation_ids = {
         "add_line": "invoice_line_add",
         "remove_line": "invoice_line_remove",
         "discount": "invoice_discount_apply",
         "calculate_tax": "invoice_tax_calculate",
-        "pay": "invoice_pay",
     }
 
     @extend_schema(request=LineInput, responses=InvoiceSerializer)
@@ -120,25 +112,6 @@ class InvoiceEditingViewSet(BillingViewSet):
             invoice_id=invoice.pk, country=place["country"], state=place.get("state", ""), **self._now(invoice)
         )
         return Response(TaxResultSerializer(get_visible_invoice(self.principal, invoice.public_id)).data)
-
-    @extend_schema(request=PayInput, responses=PaidInvoiceSerializer)
-    def pay(self, request: Request, invoice_id: str) -> Response:
-        """
-        Try to collect an open invoice now from credit grants, invoice credit and the prepaid balance, each partial.
-
-        What was taken stays taken; `collection.error` says what remains. A payment method is not charged.
-        """
-        body = PayInput(data=request.data)
-        body.is_valid(raise_exception=True)
-        invoice = get_visible_invoice(self.principal, invoice_id)
-        require_role(self.principal, invoice.account, WRITING_ROLES)
-        if reference := body.validated_data.get("payment_method_id"):
-            key = PaymentMethod.parse_id(reference)
-            if key is None or not PaymentMethod.objects.filter(pk=key, account=invoice.account).exists():
-                raise NotFound("payment_method")
-        _, collection = collect_invoice(invoice_id=invoice.pk, **self._now(invoice))
-        shown = get_visible_invoice(self.principal, invoice.public_id)
-        return Response(PaidInvoiceSerializer({"invoice": shown, "collection": collection}).data)
 
     def _now(self, invoice: Invoice) -> dict[str, Any]:
         return {"at": clock.now(invoice.account), "actor": self.actor}

@@ -27,7 +27,7 @@ from invoicing.api.serializers.invoice_generation import InvoiceGenerateInput
 from invoicing.models import Invoice, InvoiceStatus
 from invoicing.queries.invoices import filter_by_dates, filter_by_status, get_visible_invoice, visible_invoices
 from invoicing.queries.members import bills_any
-from invoicing.services.balance_payments import collect_invoice
+from invoicing.services.collecting import ask_for_collection
 from invoicing.services.documents import get_invoice_pdf
 from invoicing.services.draft_editing import InvoiceDetails, create_invoice
 from invoicing.services.drafting import PeriodAlreadyInvoiced
@@ -140,7 +140,7 @@ class InvoiceViewSet(BillingViewSet):
             finalize=data["auto_finalize"],
         )
         if data["collect"] and invoice.status == InvoiceStatus.OPEN:
-            collect_invoice(invoice_id=invoice.pk, at=at, actor=self.actor)
+            ask_for_collection(invoice_id=invoice.pk, at=at)
         return Response(InvoiceSerializer(get_visible_invoice(self.principal, invoice.public_id)).data, status=201)
 
     def _filter(self, invoices: QuerySet[Invoice]) -> QuerySet[Invoice]:
@@ -174,8 +174,8 @@ class InvoiceViewSet(BillingViewSet):
         finalize_invoice(
             invoice_id=invoice.id, at=clock.now(invoice.account), actor=self.actor, due_days=data.get("due_days")
         )
-        if data["collect"] and Invoice.objects.filter(pk=invoice.pk, status=InvoiceStatus.OPEN).exists():
-            collect_invoice(invoice_id=invoice.id, at=clock.now(invoice.account), actor=self.actor)
+        if data["collect"]:
+            ask_for_collection(invoice_id=invoice.id, at=clock.now(invoice.account))
         return Response(InvoiceSerializer(get_visible_invoice(self.principal, invoice.public_id)).data)
 
     @extend_schema(request=VoidInput, responses=InvoiceSerializer)

@@ -11,7 +11,7 @@ from accounts.models import Account, Subscription
 from billing_site.kernel import clock
 from billing_site.kernel.ids import encode_id, new_uuid
 from billing_site.platform.models import Event
-from invoicing.models import Invoice
+from invoicing.models import Invoice, ProviderCustomer
 from tests.factories.accounts import AT, make_account, make_member, make_subscription, publish_catalog
 from tests.support.api import make_client
 from tests.support.problems import findings, problem
@@ -179,12 +179,35 @@ class TestCreate:
         assert not Subscription.objects.exists()
         assert Event.objects.count() == before
 
-    @pytest.mark.parametrize("name", ["provider_customer_id", "stripe_customer_id"])
-    def test_says_what_is_not_available_yet(self, account: Account, name: str) -> None:
-        body = {"account": "acme/shop", "plan_id": "pro", name: "something"}
-        shown = problem(make_client().post(SUBSCRIPTIONS, body), "validation_failed", 400)
-        assert findings(shown) == [(f"/{name}", "not_available")]
-        assert "not available yet" in shown["detail"]
+    @pytest.mark.parametrize(
+        ("name", "provider"), [("provider_customer_id", "local"), ("stripe_customer_id", "stripe")]
+    )
+    def test_links_the_customer_of_the_provider(self, account: Account, name: str, provider: str) -> None:
+        body = {"account": "acme/shop", "plan_id": "pro", name: "cus_9"}
+        assert make_client().post(SUBSCRIPTIONS, body).status_code == 201
+        tie = ProviderCustomer.objects.get()
+        assert (tie.account_id, tie.provider_type, tie.ref) == (account.pk, provider, "cus_9")
+        account.refresh_from_db()
+        assert account.provider_customer_id == "cus_9"
+
+    def test_links_no_customer_of_another_account_and_starts_nothing(self, account: Account) -> None:
+        ProviderCustomer.objects.create(account=make_account("acme/other"), provider_type="local", ref="cus_9")
+        body = {"account": "acme/shop", "plan_id": "pro", "provider_customer_id": "cus_9"}
+        problem(make_client().post(SUBSCRIPTIONS, body), "provider_customer_mismatch", 409)
+        assert not Subscription.objects.exists()
+
+    def test_of_a_public_caller_links_nothing_that_is_not_linked_already(self, account: Account) -> None:
+        body = {"account": "acme/shop", "plan_id": "pro", "provider_customer_id": "cus_9"}
+        alice = make_client("public", "alice")
+        problem(alice.post(SUBSCRIPTIONS, body), "provider_customer_mismatch", 409)
+        assert not ProviderCustomer.objects.exists()
+        ProviderCustomer.objects.create(account=account, provider_type="local", ref="cus_9")
+        assert alice.post(SUBSCRIPTIONS, body).status_code == 201
+
+    def test_takes_one_customer_at_a_time(self, account: Account) -> None:
+        names = {"provider_customer_id": "cus_9", "stripe_customer_id": "cus_8"}
+        body = {"account": "acme/shop", "plan_id": "pro", **names}
+        problem(make_client().post(SUBSCRIPTIONS, body), "validation_failed", 400)
         assert not Subscription.objects.exists()
 
     def test_refuses_a_second_one_for_the_product(self, account: Account) -> None:

@@ -9,7 +9,8 @@ from invoicing.gateways.stripe.declines import REASONS, read_reason
 
 # Stripe's list of decline codes, as it stands in its documentation.
 STRIPES_LIST = """
-    authentication_required authentication_not_handled approve_with_id call_issuer card_not_supported card_velocity_exceeded
+    authentication_required authentication_not_handled
+    approve_with_id call_issuer card_not_supported card_velocity_exceeded
     currency_not_supported do_not_honor do_not_try_again duplicate_transaction expired_card fraudulent generic_decline
     incorrect_cvc incorrect_number incorrect_pin incorrect_zip insufficient_funds invalid_account invalid_amount
     invalid_cvc invalid_expiry_month invalid_expiry_year invalid_number invalid_pin issuer_not_available lost_card

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0027_refunds_pending'),
-        ('invoicing', '0026_payments'),
+        ('invoicing', '0027_payments_asked_at'),
         ('platform', '0006_keyed_requests'),
     ]
 
