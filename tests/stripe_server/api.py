@@ -16,6 +16,7 @@ from tests.stripe_server.errors import (
     StripeError,
     no_key,
     no_permission,
+    other_account,
     publishable_key,
     server_error,
     unknown_key,
@@ -29,7 +30,7 @@ from tests.stripe_server.forms import decode_form
 from tests.stripe_server.idempotency import IdempotencyKeys
 from tests.stripe_server.listing import cut_found, cut_page
 from tests.stripe_server.parameters import Parameters
-from tests.stripe_server.resources import KINDS, ROUTES
+from tests.stripe_server.resources import KINDS, ROUTES, accounts
 from tests.stripe_server.routing import Call, Found, Page, Plain, Route, Routes
 from tests.stripe_server.store import Clock, Ids, Kind, Object, Store
 
@@ -89,6 +90,7 @@ class StripeApi:
         self.deliveries = Deliveries(self.clock)
         self._routes = Routes(ROUTES)
         for store in self.stores.values():
+            accounts.open_account(store)
             store.on_event = self._publish
         self._idempotency = {mode: IdempotencyKeys(self.clock) for mode in (False, True)}
 
@@ -123,6 +125,8 @@ class StripeApi:
             if request.method == "POST" and request.body and _FORM not in request.headers.get("content-type", ""):
                 text = f"Invalid request (check that your POST content type is {_FORM})."
                 raise StripeError(text, is_stored=False)
+            if request.headers.get("stripe-account", accounts.ACCOUNT_ID) != accounts.ACCOUNT_ID:
+                raise other_account(request.headers["stripe-account"])
             found = self._routes.find(request.method, request.path)
             if found is None:
                 raise unknown_path(request.method, request.path)

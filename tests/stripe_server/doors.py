@@ -11,7 +11,16 @@ from tests.stripe_server.deliveries import Deliveries, Delivery, Plan, Receive
 from tests.stripe_server.errors import StripeError
 from tests.stripe_server.events import EVENT, show
 from tests.stripe_server.faults import Fault, Moment
-from tests.stripe_server.resources import KINDS, balance_transactions, disputes, paying, refunds, webhook_endpoints
+from tests.stripe_server.resources import (
+    KINDS,
+    balance_transactions,
+    disputes,
+    paying,
+    payouts,
+    refunds,
+    setup_intents,
+    webhook_endpoints,
+)
 from tests.stripe_server.signatures import HEADER, sign
 from tests.stripe_server.store import Clock, Object, Store
 
@@ -210,7 +219,8 @@ class Doors:
         with self.api.lock:
             store = self.store(livemode=livemode)
             found = _find(store, intent)
-            paying.authenticate(store, found, succeeds=succeeds)
+            act = setup_intents.authenticate if found["object"] == "setup_intent" else paying.authenticate
+            act(store, found, succeeds=succeeds)
             return show(KINDS[found["object"]], found)
 
     def open_dispute(
@@ -245,6 +255,13 @@ class Doors:
             store = self.store(livemode=livemode)
             store.errands = [errand for errand in store.errands if errand.subject != refund]
             refunds.settle(store, _find(store, refund), succeeds=succeeds)
+
+    def advance_payout(self, payout: str, *, failure: str = "", livemode: bool = False) -> None:
+        """Move a payout one step on, or let it fail: `no_account`, `account_closed`."""
+        with self.api.lock:
+            store = self.store(livemode=livemode)
+            store.errands = [errand for errand in store.errands if errand.subject != payout]
+            payouts.advance(store, _find(store, payout), failure=failure)
 
     def add_funds(self, amount: int, currency: str = "usd", *, livemode: bool = False) -> None:
         """Put money on the balance, available at once."""

@@ -103,6 +103,12 @@ def no_permission(permission: str) -> StripeError:
     )
 
 
+def other_account(id: str) -> StripeError:
+    """Return the refusal of an account that is not ours."""
+    text = f"The provided key does not have access to account '{id}' (or that account does not exist)."
+    return StripeError(text, status=403, code="account_invalid", is_stored=False)
+
+
 def unknown_path(method: str, path: str) -> StripeError:
     """Return the refusal of an address that does not exist."""
     return StripeError(f"Unrecognized request URL ({method}: {path}).", status=404, is_stored=False)

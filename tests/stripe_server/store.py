@@ -109,9 +109,9 @@ class Store:
         """Keep a new object; `id`, `object`, `created` and `livemode` are filled in."""
         shown: Object = {"id": id or self.ids.make(kind.prefix), "object": kind.name}
         shown |= {"created": self.clock.now(), "livemode": self.livemode, **data}
+        self._objects.setdefault(kind.name, {})[shown["id"]] = shown
         for name in kind.lacks:
             del shown[name]
-        self._objects.setdefault(kind.name, {})[shown["id"]] = shown
         return shown
 
     def find(self, kind: Kind, id: str) -> Object | None:

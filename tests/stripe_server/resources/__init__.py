@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from tests.stripe_server import events as event_kinds
 from tests.stripe_server.resources import (
+    accounts,
     balance_transactions,
     charges,
     customers,
     disputes,
     events,
+    meter_events,
     meters,
     paying,
     payment_intents,
     payment_methods,
+    payouts,
     prices,
     products,
     refunds,
+    setup_intents,
     webhook_endpoints,
 )
 from tests.stripe_server.routing import Route
@@ -26,12 +30,16 @@ MODULES = (
     products,
     prices,
     meters,
+    meter_events,
     customers,
     payment_methods,
+    setup_intents,
     payment_intents,
     charges,
     refunds,
     disputes,
+    payouts,
+    accounts,
     events,
     webhook_endpoints,
 )
@@ -49,6 +57,12 @@ KINDS: dict[str, Kind] = {
         charges.CHARGE,
         refunds.REFUND,
         disputes.DISPUTE,
+        setup_intents.SETUP_INTENT,
+        payouts.PAYOUT,
+        accounts.ACCOUNT,
+        accounts.BANK_ACCOUNT,
+        meter_events.METER_EVENT,
+        meter_events.SUMMARY,
         event_kinds.EVENT,
         webhook_endpoints.WEBHOOK_ENDPOINT,
     )

@@ -12,7 +12,7 @@ from tests.stripe_server.parameters import Parameters
 from tests.stripe_server.resources import paying
 from tests.stripe_server.resources.customers import read_address, read_customer
 from tests.stripe_server.resources.paying import PAYMENT_INTENT
-from tests.stripe_server.resources.payment_methods import resolve
+from tests.stripe_server.resources.payment_methods import read_new, resolve
 from tests.stripe_server.routing import Answer, Call, Page, Route, Single
 from tests.stripe_server.searching import search
 from tests.stripe_server.store import Object, Store, copy_json
@@ -22,7 +22,7 @@ CANCELABLE = (*CONFIRMABLE, "requires_capture")
 REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
 USAGES = ("off_session", "on_session")
 _SEARCHABLE = ("amount", "created", "currency", "customer", "metadata", "status")
-_WITHOUT_RETURN = (
+WITHOUT_RETURN = (
     "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because some of these "
     "payment methods might redirect your customer off of your page, you must provide a `return_url`. If you don't "
     "want to accept redirect-based payment methods, set `automatic_payment_methods[enabled]` to `true` and "
@@ -41,10 +41,9 @@ def create(call: Call) -> Answer:
     _apply(given, shown)
     confirms = bool(given.boolean("confirm"))
     options = _read_confirmation(given, confirms=confirms)
-    method_id = given.text("payment_method")
+    method = read_method(call, customer=shown["customer"])
     given.finish()
     check_charge_amount(amount, shown["currency"])
-    method = None if method_id is None else resolve(store, method_id, customer=shown["customer"])
     if confirms:
         _check_confirmation(shown, method, options)
     intent = add_intent(store, shown)
@@ -68,14 +67,13 @@ def update(call: Call) -> Answer:
     if "payment_method_types" in given:
         changed["automatic_payment_methods"], changed["payment_method_types"] = read_types(given)
     _apply(given, changed)
-    method_id = given.text("payment_method")
+    method = read_method(call, customer=changed["customer"])
     given.finish()
     if fixed and intent["status"] not in CONFIRMABLE:
         raise _refuse_state(intent, "update", CONFIRMABLE)
     if fixed:
         check_charge_amount(changed["amount"], changed["currency"])
-    if method_id is not None:
-        method = resolve(call.store, method_id, customer=changed["customer"])
+    if method is not None:
         changed.update(payment_method=method["id"], status="requires_confirmation", next_action=None)
     intent.update(changed)
     return Single(PAYMENT_INTENT, intent)
@@ -86,10 +84,8 @@ def confirm(call: Call) -> Answer:
     store, given = call.store, call.parameters
     intent = store.get(PAYMENT_INTENT, call.id)
     changed = copy_json(intent)
-    method_id = given.text("payment_method")
     _apply(given, changed)
     options = _read_confirmation(given, confirms=True)
-    given.finish()
     if intent["status"] == "succeeded":
         text = (
             "You cannot confirm this PaymentIntent because it has already succeeded after being previously confirmed."
@@ -97,8 +93,10 @@ def confirm(call: Call) -> Answer:
         raise unexpected_state("payment_intent_unexpected_state", text, {"payment_intent": _show(intent)})
     if intent["status"] not in CONFIRMABLE:
         raise _refuse_state(intent, "confirm", ("requires_confirmation", "requires_action"))
-    chosen = method_id or intent["payment_method"]
-    method = None if chosen is None else resolve(store, chosen, customer=intent["customer"])
+    method = read_method(call, customer=intent["customer"])
+    given.finish()
+    if method is None and intent["payment_method"] is not None:
+        method = resolve(store, intent["payment_method"], customer=intent["customer"])
     _check_confirmation(changed, method, options)
     intent.update(changed)
     _confirm(store, intent, method, options)
@@ -241,6 +239,18 @@ def read_types(given: Parameters) -> tuple[Object | None, list[str]]:
     return {"allow_redirects": redirects or "always", "enabled": True}, ["card", "link"]
 
 
+def read_method(call: Call, *, customer: str | None) -> Object | None:
+    """Return what a request pays with: `payment_method`, or a new one of `payment_method_data`."""
+    given = call.parameters
+    id, data = given.text("payment_method"), given.object("payment_method_data")
+    if id is not None and data is not None:
+        text = "You may only specify one of these parameters: payment_method, payment_method_data."
+        raise wrong_parameter(text, param="payment_method_data")
+    if data is not None:
+        return read_new(call.store, data)
+    return None if id is None else resolve(call.store, id, customer=customer)
+
+
 def _apply(given: Parameters, shown: Object) -> None:
     for name in ("description", "receipt_email", "transfer_group"):
         if (text := given.text(name, can_unset=True, longest=1000)) is not None:
@@ -290,7 +300,7 @@ def _check_confirmation(shown: Object, method: Object | None, options: Object) -
         raise StripeError(text, param="off_session")
     automatic = shown["automatic_payment_methods"]
     if automatic and automatic["allow_redirects"] == "always" and not options["return_url"]:
-        raise StripeError(_WITHOUT_RETURN)
+        raise StripeError(WITHOUT_RETURN)
 
 
 def _confirm(store: Store, intent: Object, method: Object | None, options: Object) -> None:

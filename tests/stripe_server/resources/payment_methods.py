@@ -22,7 +22,13 @@ REDISPLAYS = ("always", "limited", "unspecified")
 
 def create(call: Call) -> Answer:
     """POST /v1/payment_methods: `type=card` with `card[token]=tok_…`. Numbers are not taken, as for any new account."""
-    given = call.parameters
+    method = read_new(call.store, call.parameters)
+    call.parameters.finish()
+    return Single(PAYMENT_METHOD, method)
+
+
+def read_new(store: Store, given: Parameters) -> Object:
+    """Return a new payment method of what was sent."""
     given.choice("type", ("card",), required=True)
     details = given.object("card", required=True)
     if details is None or "number" in details:
@@ -37,11 +43,10 @@ def create(call: Call) -> Answer:
         "allow_redisplay": given.choice("allow_redisplay", REDISPLAYS) or "unspecified",
         "metadata": given.metadata({}),
     }
-    given.finish()
     card = find_card(token) if token.startswith("tok_") else None
     if card is None:
         raise missing_object("token", token, param="card[token]", status=400)
-    return Single(PAYMENT_METHOD, make(call.store, card, **shown))
+    return make(store, card, **shown)
 
 
 def update(call: Call) -> Answer:
