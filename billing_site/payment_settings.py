@@ -35,3 +35,15 @@ BILLING_TOPUP_MIN = env.int("BILLING_TOPUP_MIN", default=100)  # minor units
 BILLING_TOPUP_MAX = env.int("BILLING_TOPUP_MAX", default=1_000_000)
 # Where hosted pages may send people back to: origins such as https://app.example.com; empty: nowhere else but here.
 BILLING_RETURN_URL_ORIGINS = env.list("BILLING_RETURN_URL_ORIGINS", default=[])
+
+# ---- dunning --------------------------------------------------------------------------------------------------------
+# Hours after a failed attempt to collect an invoice until the next one, and what follows the last of them, where no
+# campaign says otherwise.
+BILLING_DUNNING_DELAYS_HOURS = env.list("BILLING_DUNNING_DELAYS_HOURS", cast=int, default=[24, 72, 168])
+BILLING_DUNNING_END = env.str("BILLING_DUNNING_END", default="unpaid")
+if any(not 1 <= hours <= 1440 for hours in BILLING_DUNNING_DELAYS_HOURS) or len(BILLING_DUNNING_DELAYS_HOURS) > 10:
+    raise ImproperlyConfigured("BILLING_DUNNING_DELAYS_HOURS is at most ten delays of 1 to 1440 hours, with commas.")
+if BILLING_DUNNING_END not in ("unpaid", "cancel", "free_plan"):
+    raise ImproperlyConfigured("BILLING_DUNNING_END is unpaid, cancel or free_plan.")
+# Where mails about unpaid invoices send people to pay; {account}, {invoice} and {number} are filled in. Empty: nowhere.
+BILLING_PAY_URL = env.str("BILLING_PAY_URL", default="")

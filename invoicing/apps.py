@@ -10,12 +10,14 @@ class InvoicingConfig(AppConfig):
         from invoicing.services.bank_transfer_matching import register_bank_transfer_approvals
         from invoicing.services.bank_transfer_rows import register_bank_transfer_work
         from invoicing.services.credit_note_approvals import register_credit_note_approvals
+        from invoicing.services.dunning_mails import register_dunning_mails
         from invoicing.services.grant_approvals import register_grant_approvals
         from invoicing.services.invoice_mails import register_mail_composers
         from invoicing.services.reviews import register_review_approvals
 
         register_checks()
         register_mail_composers()
+        register_dunning_mails()
         register_review_approvals()
         register_grant_approvals()
         register_credit_note_approvals()

@@ -116,7 +116,7 @@ class SellerAdmin(JournalPage, BackOfficeAdmin):
         (
             "Mails",
             {
-                "fields": (("mails_invoices", "mails_receipts"), "mails_credit_notes"),
+                "fields": (("mails_invoices", "mails_receipts"), ("mails_credit_notes", "mails_dunning")),
                 "description": "In the language of the account, with the document. Messages out tells what became of "
                 "each.",
             },

@@ -30,7 +30,11 @@ _OPENINGS: Final[dict[MailKind, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class MailText:
-    """A mail in words. `pairs` are what one looks for first, `blocks` how to pay, `alarm` a line above everything."""
+    """
+    A mail in words. `pairs` are what one looks for first, `blocks` how to pay, `alarm` a line above everything.
+
+    `link` is a label and the address to go to.
+    """
 
     language: str
     subject: str
@@ -43,6 +47,7 @@ class MailText:
     closing: str
     sender: tuple[str, ...]
     footer: str
+    link: tuple[str, str] | None = None
 
 
 def write_subject(kind: MailKind, *, number: str, seller: str, locale: str) -> str:

@@ -245,27 +245,28 @@ class _Composer:
         blocks = []
         payable = document.kind == "invoice" and document.amount_remaining > 0 and document.status != "void"
         if document.payment is not None and payable:
-            blocks.append(self._payment(document.payment))
+            blocks.append(compose_payment(document.payment, words, number=document.number or ""))
         kept = tuple(note.strip() for note in notes if note.strip())
         return [*blocks, *([Block(words("Notes"), paragraphs=kept)] if kept else [])]
 
-    def _payment(self, payment: PaymentView) -> Block:
-        words, number = self.words, self.document.number
-        text = payment.iban
-        grouped = " ".join(text[start : start + _IBAN_GROUP] for start in range(0, len(text), _IBAN_GROUP))
-        pairs = (
-            (words("Account holder"), payment.account_holder),
-            (words("Bank"), payment.bank_name),
-            ("IBAN", grouped),
-            ("BIC", payment.bic),
-            (words("Reference"), number or ""),
-        )
-        note = payment.text.replace("{number}", number or "")
-        return Block(
-            words("How to pay"),
-            tuple((label, value) for label, value in pairs if value),
-            (note,) if note.strip() else (),
-        )
+
+def compose_payment(payment: PaymentView, words: Words, *, number: str) -> Block:
+    """Return where to pay to, in words; `number` is what to name."""
+    text = payment.iban
+    grouped = " ".join(text[start : start + _IBAN_GROUP] for start in range(0, len(text), _IBAN_GROUP))
+    pairs = (
+        (words("Account holder"), payment.account_holder),
+        (words("Bank"), payment.bank_name),
+        ("IBAN", grouped),
+        ("BIC", payment.bic),
+        (words("Reference"), number),
+    )
+    note = payment.text.replace("{number}", number)
+    return Block(
+        words("How to pay"),
+        tuple((label, value) for label, value in pairs if value),
+        (note,) if note.strip() else (),
+    )
 
 
 def _folded(document: InvoiceView) -> InvoiceView:

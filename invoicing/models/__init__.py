@@ -20,6 +20,19 @@ from invoicing.models.credit_note import (
     CreditReason,
     Disposition,
 )
+from invoicing.models.dunning import (
+    OPEN_CASES,
+    STEPPING_CASES,
+    AttemptOutcome,
+    DunningAccount,
+    DunningAttempt,
+    DunningCampaign,
+    DunningCase,
+    DunningEnd,
+    DunningMessage,
+    DunningPlan,
+    DunningStatus,
+)
 from invoicing.models.invoice import (
     DocumentKind,
     Invoice,
@@ -70,7 +83,10 @@ from invoicing.models.seller import (
 
 __all__ = [
     "ENDED_STATUSES",
+    "OPEN_CASES",
+    "STEPPING_CASES",
     "UNSETTLED_STATUSES",
+    "AttemptOutcome",
     "BankTransfer",
     "BankTransferInstruction",
     "BankTransferStatus",
@@ -88,6 +104,14 @@ __all__ = [
     "CreditSource",
     "Disposition",
     "DocumentKind",
+    "DunningAccount",
+    "DunningAttempt",
+    "DunningCampaign",
+    "DunningCase",
+    "DunningEnd",
+    "DunningMessage",
+    "DunningPlan",
+    "DunningStatus",
     "InstructionStatus",
     "IntentPurpose",
     "IntentStatus",

@@ -123,6 +123,11 @@ class Seller(Identified, Timestamped):
         verbose_name="Credit notes are mailed",
         help_text="With the PDF, to the account's address, when a credit note is issued.",
     )
+    mails_dunning = models.BooleanField(
+        default=True,
+        verbose_name="Failed payments are mailed",
+        help_text="That an invoice could not be collected, when it is tried again, and what follows.",
+    )
     review_factor = models.DecimalField(
         max_digits=8,
         decimal_places=2,

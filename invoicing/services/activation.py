@@ -7,7 +7,7 @@ Source: contract chapters Subscriptions and Dunning; ADR 0029.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from billing_site.platform.models.bulk import update_rows
 from billing_site.platform.services import events
 from invoicing.models import Invoice, InvoiceStatus
 from invoicing.queries.billables import DueBoundary
+from invoicing.queries.dunning import list_failing
 from invoicing.queries.members import bills_any, list_billed_subscriptions
 from invoicing.queries.plan_credit import pass_plan_credit
 from invoicing.services.plan_credit import store_plan_credit
@@ -33,9 +34,9 @@ def activate_paid(invoices: Iterable[Invoice], *, at: datetime, actor: Actor) ->
 
     To be called in the transaction in which invoices turn paid, by whatever way, once that is stored; the caller has
     locked the account and the subscription. One that is `incomplete` or `unpaid` waits until nothing of it is owed; one
-    that is `past_due` until no other invoice is overdue, uncollectible, or older than the one that is paid. A start
-    that waited gets the credit of its plan now. Subscriptions that come loaded with their invoices change with their
-    rows; no query when none of them waits.
+    that is `past_due` until no other invoice is in dunning, overdue, uncollectible, or older than the one that is paid.
+    A start that waited gets the credit of its plan now. Subscriptions that come loaded with their invoices change with
+    their rows; no query when none of them waits.
     """
     settled = [each for each in invoices if each.status == InvoiceStatus.PAID and _may_wait(each)]
     billed = list_billed_subscriptions(settled)
@@ -58,7 +59,8 @@ def activate_paid(invoices: Iterable[Invoice], *, at: datetime, actor: Actor) ->
     for other in others:
         for key in owing.get(other.pk, ()):
             owed[key].append(other)
-    free = [row for row in rows if not _is_held(row, paid[row.pk], owed[row.pk], at)]
+    failing = list_failing([other.pk for other in others])
+    free = [row for row in rows if not _is_held(row, paid[row.pk], owed[row.pk], failing, at)]
     _switch_on(free, {row.pk: paid[row.pk][-1] for row in free}, at=at, actor=actor)
     for row in free:
         for invoice in paid[row.pk]:
@@ -81,13 +83,16 @@ def _may_wait(invoice: Invoice) -> bool:
     return subscription is None or subscription.status in WAITING_STATUSES
 
 
-def _is_held(row: Subscription, paid: Sequence[Invoice], owed: Sequence[Invoice], at: datetime) -> bool:
+def _is_held(
+    row: Subscription, paid: Sequence[Invoice], owed: Sequence[Invoice], failing: Collection[UUID], at: datetime
+) -> bool:
     if row.status != SubscriptionStatus.PAST_DUE:
         return bool(owed)
     today = local_date(at, row.account.zone)
     newest = max((each.finalized_at for each in paid if each.finalized_at is not None), default=at)
     return any(
         each.status == InvoiceStatus.UNCOLLECTIBLE
+        or each.pk in failing
         or (each.due_date is not None and each.due_date < today)
         or (each.finalized_at is not None and each.finalized_at <= newest)
         for each in owed

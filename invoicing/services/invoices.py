@@ -189,7 +189,6 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
         take_back_revenue(invoice, source=invoice_key(invoice), at=at)
     for discount_id in list_used_discounts(invoice):
         give_month_back(discount_id)
-    record_paid([invoice], at=at, actor=actor)
     events.emit(
         "invoice.voided",
         subject=invoice,
@@ -200,4 +199,5 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
         previous=before,
         reason=reason,
     )
+    record_paid([invoice], at=at, actor=actor)
     return invoice

@@ -62,6 +62,7 @@ _SWITCHES: Final = (
     "mails_invoices",
     "mails_receipts",
     "mails_credit_notes",
+    "mails_dunning",
     "review_negative",
     "review_approval",
 )

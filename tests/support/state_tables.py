@@ -50,6 +50,7 @@ from tests.support.alert_states import ALERTS, NOTICES
 from tests.support.bank_transfer_states import INSTRUCTIONS, TRANSFERS
 from tests.support.billing_job_states import JOBS
 from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
+from tests.support.dunning_states import CASES
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.states import StateTable, set_state
@@ -575,6 +576,7 @@ TABLES: Final = (
     ACCOUNTS,
     ALERTS,
     APPROVALS,
+    CASES,
     CREDIT_NOTES,
     DRAFTS,
     EXPORTS,
