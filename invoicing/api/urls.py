@@ -15,6 +15,7 @@ from invoicing.api.views.plan_moves import PlanMoveViewSet
 from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
 from invoicing.api.views.reports import ReportView
 from invoicing.api.views.topups import TopUpTokenView, TopUpView
+from invoicing.api.views.setup_intents import CardTokenizeView, SetupIntentViewSet
 
 BILLING = "api/v1/billing"
 INTERNAL = "api/internal/billing"
@@ -75,6 +76,11 @@ urlpatterns = [
         f"{BILLING}/bank-transfer-instructions/<str:instruction_id>",
         BankInstructionViewSet.as_view({"get": "retrieve"}),
     ),
+    path(f"{BILLING}/setup-intents", SetupIntentViewSet.as_view({"post": "create"})),
+    path(f"{BILLING}/setup-intents/<str:setup_intent_id>", SetupIntentViewSet.as_view({"get": "retrieve"})),
+    path(f"{BILLING}/setup-intents/<str:setup_intent_id>/confirm", SetupIntentViewSet.as_view({"post": "confirm"})),
+    path(f"{BILLING}/setup-intents/<str:setup_intent_id>/cancel", SetupIntentViewSet.as_view({"post": "cancel"})),
+    path(f"{BILLING}/card/tokenize", CardTokenizeView.as_view()),
     path(f"{BILLING}/cycle/run", CycleRunView.as_view()),
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
     path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 
 from invoicing.gateways import local_store as store
 from invoicing.gateways.declines import DeclineReason
-from invoicing.gateways.local_cards import BANK_ACCOUNTS, DECLINES, find_card, read_ref, read_word
+from invoicing.gateways.local_cards import BANK_ACCOUNTS, DECLINES, OWN_PREFIX, TIMEOUTS, find_card, read_ref, read_word
 from invoicing.gateways.orders import (
     CheckoutOrder,
     CustomerState,
@@ -19,7 +20,7 @@ from invoicing.gateways.orders import (
     SetupOrder,
     SetupState,
 )
-from invoicing.gateways.port import Payer
+from invoicing.gateways.port import Payer, ProviderUnavailable
 from invoicing.models import LocalProviderObject
 
 _PAGE_OPEN_FOR: Final = timedelta(hours=24)
@@ -59,18 +60,21 @@ class LocalSetups:
         if (known := store.find_call(key)) is not None:
             return _show_setup(known)
         word = read_word(order.method_ref) or read_ref(order.method_ref)
+        if word in TIMEOUTS:
+            raise ProviderUnavailable("The payment provider did not answer in time; try again.")
         status, reason = _decide_setup(order, word)
+        method_ref = _name_method(order.method_ref, word, key)
         told = {"status": status, "decline_reason": reason}
         if order.setup_ref:
 
             def confirm(data: dict[str, Any]) -> None:
                 if data["status"] not in (ProviderStatus.SUCCEEDED, ProviderStatus.CANCELED):
-                    data.update(told, method_ref=order.method_ref or data["method_ref"])
+                    data.update(told, method_ref=method_ref or data["method_ref"])
 
             return _show_setup(store.change(order.setup_ref, "setup", key, confirm))
         data = {
             "account_id": order.account_id,
-            "method_ref": order.method_ref,
+            "method_ref": method_ref,
             "created_at": store.now().isoformat(),
         }
         row = store.add(
@@ -155,6 +159,13 @@ def _decide_setup(order: SetupOrder, word: str) -> tuple[str, str]:
     if word == "authenticationrequired":
         return ProviderStatus.REQUIRES_ACTION.value, ""
     return ProviderStatus.SUCCEEDED.value, ""
+
+
+def _name_method(token: str, word: str, key: str) -> str:
+    """Return the lasting name of a method; a token stands for a new one."""
+    if not word or token.startswith(OWN_PREFIX):
+        return token
+    return f"{OWN_PREFIX}{word}_{hashlib.sha256(f'{key}{token}'.encode()).hexdigest()[:20]}"
 
 
 def _show_customer(row: LocalProviderObject) -> CustomerState:

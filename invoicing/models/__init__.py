@@ -80,6 +80,7 @@ from invoicing.models.seller import (
     TaxMode,
     UnusedTime,
 )
+from invoicing.models.setup_intent import SetupCall, SetupIntent, SetupStatus, SetupUsage
 
 __all__ = [
     "ENDED_STATUSES",
@@ -157,6 +158,10 @@ __all__ = [
     "Seller",
     "SellerAssignment",
     "SellerLogo",
+    "SetupCall",
+    "SetupIntent",
+    "SetupStatus",
+    "SetupUsage",
     "TaxMode",
     "TransferSource",
     "TransferType",

@@ -12,6 +12,7 @@ from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
 from invoicing.tasks.revenue import release_revenue
 from invoicing.tasks.runs import run_billing_cycle, sweep_billing_runs, work_billing_run
 from invoicing.tasks.schedules import advance_schedules
+from invoicing.tasks.setup_intents import sweep_setup_intents
 
 __all__ = [
     "advance_schedules",
@@ -33,6 +34,7 @@ __all__ = [
     "sweep_invoice_documents",
     "sweep_payment_methods",
     "sweep_plan_moves",
+    "sweep_setup_intents",
     "work_billing_job",
     "work_billing_run",
     "work_plan_move",

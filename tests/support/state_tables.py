@@ -53,6 +53,7 @@ from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_
 from tests.support.dunning_states import CASES
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
+from tests.support.setup_intent_states import SETUPS
 from tests.support.states import StateTable, set_state
 from tests.support.usage_import_states import USAGE_IMPORTS
 from tests.support.usage_states import EXPORTS
@@ -593,6 +594,7 @@ TABLES: Final = (
     REVIEWS,
     RUNS,
     SCHEDULES,
+    SETUPS,
     SUBSCRIPTIONS,
     TRANSFERS,
     USAGE_IMPORTS,

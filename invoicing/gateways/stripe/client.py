@@ -103,6 +103,13 @@ class StripeCaller:
         """
         return self._ask(lambda: call(*names, params=params, options={"idempotency_key": key}))
 
+    def name_token(self, token: str, *, key: str) -> str:
+        """Return the method that a token of a card becomes; anything else names a method already. Raises as `write`."""
+        if not token.startswith("tok_"):
+            return token
+        params = {"type": "card", "card": {"token": token}}
+        return str(self.write(self.api.payment_methods.create, key=f"{key}:method", params=params)["id"])
+
     def read(self, call: Callable[..., stripe.StripeObject], *names: str, params: Any = None) -> Answer:
         """Return an object. :raises ObjectUnknown: for none. :raises ProviderUnavailable: when nothing is known."""
         try:

@@ -67,13 +67,9 @@ class Methods(StripeCaller):
         if not payer.customer_ref:
             raise ValueError("Stripe keeps methods with a customer; make one first")
         try:
-            ref = token
-            if token.startswith("tok_"):
-                params = {"type": "card", "card": {"token": token}}
-                ref = read_id(self.write(self.api.payment_methods.create, key=f"{key}:method", params=params))
-            elif not token.startswith("pm_"):
+            if not token.startswith(("tok_", "pm_")):
                 raise TokenRejected("Stripe's tokens begin with tok_ or pm_.")
-            return self._attach(ref, type, payer.customer_ref, key)
+            return self._attach(self.name_token(token, key=key), type, payer.customer_ref, key)
         except CardRefused as refusal:
             raise Declined(read_reason(refusal.error)) from None
         except (OrderRejected, ObjectUnknown) as refusal:

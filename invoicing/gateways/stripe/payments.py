@@ -109,7 +109,7 @@ class Payments(StripeCaller):
             "receipt_email": order.receipt_email,
             "setup_future_usage": order.setup_future_usage,
         }
-        params |= {name: value for name, value in optional.items() if value} | _name_method(order)
+        params |= {name: value for name, value in optional.items() if value} | self._name_method(order, key)
         if order.confirm and (order.method_ref or order.token):
             params["confirm"] = True
             if order.off_session:
@@ -118,7 +118,7 @@ class Payments(StripeCaller):
         return self.write(self.api.payment_intents.create, key=key, params=params)
 
     def _pay_again(self, order: PaymentOrder, key: str) -> Answer:
-        params: Answer = {"expand": EXPAND, **_name_method(order)}
+        params: Answer = {"expand": EXPAND, **self._name_method(order, key)}
         if order.off_session:
             params["off_session"] = True
         try:
@@ -129,14 +129,10 @@ class Payments(StripeCaller):
         # It went on meanwhile: where it stands is the answer.
         return self.read(self.api.payment_intents.retrieve, order.payment_ref, params={"expand": EXPAND})
 
-
-def _name_method(order: PaymentOrder) -> Answer:
-    """Return what a payment is taken from: a stored method, a method for once, or a token that becomes one."""
-    if order.method_ref:
-        return {"payment_method": order.method_ref}
-    if order.token.startswith("tok_"):
-        return {"payment_method_data": {"type": "card", "card": {"token": order.token}}}
-    return {"payment_method": order.token} if order.token else {}
+    def _name_method(self, order: PaymentOrder, key: str) -> Answer:
+        """Return what a payment is taken from: a stored method, a method for once, or a token that becomes one."""
+        ref = order.method_ref or self.name_token(order.token, key=key)
+        return {"payment_method": ref} if ref else {}
 
 
 def read_payment(answer: Mapping[str, Any]) -> PaymentState:

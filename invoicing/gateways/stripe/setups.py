@@ -65,7 +65,7 @@ class Setups(StripeCaller):
             "metadata": name_ours({ACCOUNT: order.account_id, SETUP: order.reference}, order.metadata),
             "expand": _EXPAND,
         }
-        optional = {"customer": order.customer_ref, "payment_method": order.method_ref}
+        optional = {"customer": order.customer_ref, "payment_method": self.name_token(order.method_ref, key=key)}
         params |= {name: value for name, value in optional.items() if value}
         if order.confirm and order.method_ref:
             params["confirm"] = True
@@ -74,7 +74,7 @@ class Setups(StripeCaller):
     def _confirm(self, order: SetupOrder, key: str) -> Answer:
         params: Answer = {"expand": _EXPAND}
         if order.method_ref:
-            params["payment_method"] = order.method_ref
+            params["payment_method"] = self.name_token(order.method_ref, key=key)
         try:
             return self.write(self.api.setup_intents.confirm, order.setup_ref, key=key, params=params)
         except OrderRejected as refusal:
