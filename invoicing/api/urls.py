@@ -14,8 +14,8 @@ from invoicing.api.views.payment_intents import InvoicePaymentViewSet, PaymentIn
 from invoicing.api.views.plan_moves import PlanMoveViewSet
 from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
 from invoicing.api.views.reports import ReportView
-from invoicing.api.views.topups import TopUpTokenView, TopUpView
 from invoicing.api.views.setup_intents import CardTokenizeView, SetupIntentViewSet
+from invoicing.api.views.topups import TopUpTokenView, TopUpView
 
 BILLING = "api/v1/billing"
 INTERNAL = "api/internal/billing"

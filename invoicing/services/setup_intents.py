@@ -149,7 +149,7 @@ def lock_setup(setup_intent_id: UUID) -> SetupIntent:
         raise NotFound("setup_intent")
     lock_account_row(account_id)
     rows = SetupIntent.objects.select_for_update(of=("self",)).select_related("account__test_clock", "payment_method")
-    return rows.get(pk=setup_intent_id)
+    return next(iter(rows.filter(pk=setup_intent_id)))
 
 
 # ---- what is asked --------------------------------------------------------------------------------------------------
