@@ -47,3 +47,15 @@ if BILLING_DUNNING_END not in ("unpaid", "cancel", "free_plan"):
     raise ImproperlyConfigured("BILLING_DUNNING_END is unpaid, cancel or free_plan.")
 # Where mails about unpaid invoices send people to pay; {account}, {invoice} and {number} are filled in. Empty: nowhere.
 BILLING_PAY_URL = env.str("BILLING_PAY_URL", default="")
+# ---- webhooks in ----------------------------------------------------------------------------------------------------
+# Secrets of the provider's endpoints, several while one takes over from another. Without one there is no such door.
+BILLING_STRIPE_WEBHOOK_SECRETS = [
+    secret
+    for text in (env.str("BILLING_STRIPE_WEBHOOK_SECRETS", default=""), first_env("STRIPE_WEBHOOK_SECRET"))
+    for secret in (part.strip() for part in text.split(","))
+    if secret
+]
+# The local provider signs its events like a real one; never in live mode.
+BILLING_LOCAL_WEBHOOK_SECRETS = [] if _live else env.list("BILLING_LOCAL_WEBHOOK_SECRETS", default=[])
+BILLING_WEBHOOK_MAX_BYTES = env.int("BILLING_WEBHOOK_MAX_BYTES", default=1024 * 1024)
+BILLING_WEBHOOK_BODY_DAYS = env.int("BILLING_WEBHOOK_BODY_DAYS", default=90)  # what came is kept so long, word for word

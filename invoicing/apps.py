@@ -12,6 +12,7 @@ class InvoicingConfig(AppConfig):
         from invoicing.services.credit_note_approvals import register_credit_note_approvals
         from invoicing.services.dunning_mails import register_dunning_mails
         from invoicing.services.grant_approvals import register_grant_approvals
+        from invoicing.services.inbound_events import register_webhook_work_items
         from invoicing.services.invoice_mails import register_mail_composers
         from invoicing.services.reviews import register_review_approvals
 
@@ -23,3 +24,4 @@ class InvoicingConfig(AppConfig):
         register_credit_note_approvals()
         register_bank_transfer_approvals()
         register_bank_transfer_work()
+        register_webhook_work_items()

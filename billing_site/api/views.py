@@ -49,6 +49,8 @@ class BillingView(APIView):
     idempotency: ClassVar[Literal["auto", "own"]] = "auto"
     max_body_bytes: ClassVar[int | None] = None
     handles_payment_methods: ClassVar[bool] = False
+    # A signed body: nothing looks into it before the view has checked who sent it.
+    takes_raw_body: ClassVar[bool] = False
 
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     content_negotiation_class = Negotiation
@@ -114,7 +116,8 @@ class BillingView(APIView):
                 raise ValidationFailed.of(name, "invalid", "The character U+0000 is not allowed.")
         if method not in ("get", "head"):
             read_body(request._request, self.get_body_limit())
-            refuse_card_data(request._request, strict=self.handles_payment_methods)
+            if not self.takes_raw_body:
+                refuse_card_data(request._request, strict=self.handles_payment_methods)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Render problems as JSON whatever the view renders, and name the request."""

@@ -16,11 +16,15 @@ from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceView
 from invoicing.api.views.reports import ReportView
 from invoicing.api.views.setup_intents import CardTokenizeView, SetupIntentViewSet
 from invoicing.api.views.topups import TopUpTokenView, TopUpView
+from invoicing.api.views.webhooks import InternalStripeWebhookView, StripeWebhookView, WebhookView
 
 BILLING = "api/v1/billing"
 INTERNAL = "api/internal/billing"
 
 urlpatterns = [
+    path(f"{BILLING}/webhooks/<str:provider>", WebhookView.as_view()),
+    path(f"{BILLING}/stripe/webhook", StripeWebhookView.as_view()),
+    path("api/internal/stripe/webhook", InternalStripeWebhookView.as_view()),
     path(f"{BILLING}/invoices", InvoiceViewSet.as_view({"get": "list", "post": "create"})),
     path(
         f"{BILLING}/tenants/<path:account_id>/invoices",

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from billing_site.kernel.money import Money
+from invoicing.gateways.local_billed import LocalBilled
 from invoicing.gateways.local_cards import (
     BANK_ACCOUNTS,
     DECLINES,
@@ -47,7 +48,7 @@ USAGE_REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
 """Customers whose usage is refused; the second for good."""
 
 
-class LocalGateway(LocalPayments, LocalRefunds, LocalSetups, LocalPayouts):
+class LocalGateway(LocalPayments, LocalRefunds, LocalSetups, LocalPayouts, LocalBilled):
     """See the module. The name given to a stored method says what it does."""
 
     name = "local"

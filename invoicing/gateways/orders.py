@@ -240,4 +240,5 @@ class HostedPage:
     customer_ref: str = ""
     account_id: str = ""
     setup_ref: str = ""
+    subscription_ref: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -33,6 +33,7 @@ from invoicing.models.dunning import (
     DunningPlan,
     DunningStatus,
 )
+from invoicing.models.inbound_event import InboundEvent, InboundEventStatus
 from invoicing.models.invoice import (
     DocumentKind,
     Invoice,
@@ -58,6 +59,7 @@ from invoicing.models.payment_intent import (
 from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
 from invoicing.models.provider_customer import LocalProviderObject, ProviderCustomer
+from invoicing.models.provider_invoice import ProviderInvoice
 from invoicing.models.revenue import RevenueRelease, RevenueSchedule
 from invoicing.models.review import InvoiceReview, ReviewReason, ReviewStatus
 from invoicing.models.run import (
@@ -113,6 +115,8 @@ __all__ = [
     "DunningMessage",
     "DunningPlan",
     "DunningStatus",
+    "InboundEvent",
+    "InboundEventStatus",
     "InstructionStatus",
     "IntentPurpose",
     "IntentStatus",
@@ -147,6 +151,7 @@ __all__ = [
     "PlanMove",
     "PlanMoveItem",
     "ProviderCustomer",
+    "ProviderInvoice",
     "RevenueRelease",
     "RevenueSchedule",
     "ReviewReason",

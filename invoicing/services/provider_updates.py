@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -23,7 +23,7 @@ from accounts.services.account_locks import lock_account
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, ValidationFailed
 from billing_site.kernel.locks import acquire_lock
-from billing_site.kernel.periods import Interval, billing_period_containing, local_date
+from billing_site.kernel.periods import Interval, Period, billing_period_containing, local_date
 from billing_site.platform.services import events
 from catalog.models import PlanVersion
 from catalog.queries.plans import PlanNotFound, get_sellable_plan
@@ -49,7 +49,11 @@ _EVENTS: Final = {"canceled": "canceled", "past_due": "past_due", "unpaid": "unp
 
 @dataclass(frozen=True, slots=True)
 class NeutralUpdate:
-    """A change of a subscription in no provider's dialect. `features` None: the plan's count."""
+    """
+    A change of a subscription in no provider's dialect. `features` None: the plan's count.
+
+    `period_start` and `period_end` are the provider's period, half-open; without both it is computed from the anchor.
+    """
 
     event_id: str
     provider: str
@@ -59,6 +63,22 @@ class NeutralUpdate:
     provider_customer_id: str | None = None
     provider_subscription_id: str | None = None
     occurred_at: datetime | None = None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+
+    def find_period(self) -> Period | None:
+        """Return the period that the provider bills, where it tells one."""
+        if self.period_start is None or self.period_end is None or self.period_end <= self.period_start:
+            return None
+        return Period(self.period_start, self.period_end)
+
+    def as_payload(self) -> dict[str, Any]:
+        """Return what is kept of the update, as plain JSON."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in asdict(self).items()
+            if value is not None or not name.startswith("period_")
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +127,7 @@ def apply_provider_update(*, account: Account, update: NeutralUpdate, at: dateti
         provider=update.provider,
         event_id=update.event_id,
         status=update.status,
-        payload={**asdict(update), "occurred_at": occurred_at.isoformat()},
+        payload={**update.as_payload(), "occurred_at": occurred_at.isoformat()},
         occurred_at=occurred_at,
         received_at=at,
         applied=not reason,
@@ -162,7 +182,7 @@ def _apply(
     else:
         before = describe_subscription(subscription)
         what = _name_event(subscription, status)
-        applied = _change(subscription, version, status, at=at, actor=actor)
+        applied = _change(subscription, version, status, period=update.find_period(), at=at, actor=actor)
     _store(applied, update, occurred_at)
     _link_customer(account, update, at=at, actor=actor)
     after = describe_subscription(applied)
@@ -249,7 +269,7 @@ def _create(
         raise _Refused("another subscription for the product is running")
     every = Interval.parse("month", 1)
     anchor = local_date(occurred_at, account.zone)
-    period = billing_period_containing(anchor, every, at, account.zone)
+    period = update.find_period() or billing_period_containing(anchor, every, at, account.zone)
     is_trial = status == SubscriptionStatus.TRIALING
     subscription = Subscription(
         account=account,
@@ -277,7 +297,13 @@ def _create(
 
 
 def _change(
-    subscription: Subscription, version: PlanVersion | None, status: str, *, at: datetime, actor: Actor
+    subscription: Subscription,
+    version: PlanVersion | None,
+    status: str,
+    *,
+    period: Period | None,
+    at: datetime,
+    actor: Actor,
 ) -> Subscription:
     """Move to the status (and plan). :raises _Refused: where the table of transitions does not allow it."""
     if subscription.status != status and not subscription.can_become(status):
@@ -295,7 +321,7 @@ def _change(
     if status == SubscriptionStatus.CANCELED:
         subscription.canceled_at = subscription.ended_at = at
     else:
-        period = billing_period_containing(
+        period = period or billing_period_containing(
             subscription.anchor_date, subscription.billing_interval, at, subscription.zone
         )
         subscription.current_period_start, subscription.current_period_end = period.start, period.end

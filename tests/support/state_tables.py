@@ -51,6 +51,7 @@ from tests.support.bank_transfer_states import INSTRUCTIONS, TRANSFERS
 from tests.support.billing_job_states import JOBS
 from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
 from tests.support.dunning_states import CASES
+from tests.support.inbound_event_states import INBOUND_EVENTS
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.setup_intent_states import SETUPS
@@ -583,6 +584,7 @@ TABLES: Final = (
     EXPORTS,
     HOLDS,
     INSTRUCTIONS,
+    INBOUND_EVENTS,
     INVOICES,
     JOBS,
     MOVES,

@@ -8,6 +8,7 @@ Source: ADR 0054.
 
 from __future__ import annotations
 
+from invoicing.gateways.stripe.billed import Billed
 from invoicing.gateways.stripe.methods import Methods
 from invoicing.gateways.stripe.money_back import MoneyBack
 from invoicing.gateways.stripe.pages import Pages
@@ -19,7 +20,7 @@ from invoicing.gateways.stripe.usage import Usage
 __all__ = ["StripeGateway"]
 
 
-class StripeGateway(Methods, Payments, Setups, Pages, MoneyBack, Payouts, Usage):
+class StripeGateway(Methods, Payments, Setups, Pages, MoneyBack, Payouts, Usage, Billed):
     """One mode of one Stripe account. :raises NoProcessorAvailable: without a secret key of that mode."""
 
     name = "stripe"

@@ -55,5 +55,6 @@ def read_page(answer: Mapping[str, Any]) -> HostedPage:
         customer_ref=read_id(answer.get("customer")),
         account_id=metadata.get(ACCOUNT, "") or str(answer.get("client_reference_id") or ""),
         setup_ref=read_id(answer.get("setup_intent")),
+        subscription_ref=read_id(answer.get("subscription")),
         metadata=metadata,
     )
