@@ -43,7 +43,10 @@ ROOMS = {
 ROOT_MODULES = {
     **dict.fromkeys(APPS, frozenset({"__init__.py", "apps.py"})),
     "billing_site": frozenset(
-        {"__init__.py", "asgi.py", "celery.py", "schedules.py", "settings.py", "urls.py", "wsgi.py"}
+        {
+            *("__init__.py", "asgi.py", "celery.py", "environment.py", "payment_settings.py", "schedules.py"),
+            *("settings.py", "urls.py", "wsgi.py"),
+        }
     ),
 }
 API_ROOM = frozenset({"serializers", "views"})

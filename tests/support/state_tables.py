@@ -25,7 +25,7 @@ from billing_site.platform.services.approvals import approve, cancel, expire_due
 from catalog.models import CatalogDraft
 from catalog.services.draft_approvals import submit_draft, withdraw_draft
 from catalog.services.drafts import create_draft, discard_draft, publish_draft
-from invoicing.models import BillingRun, Invoice, InvoiceReview, PlanMove, PlanMoveItem, RunOutcome, Seller
+from invoicing.models import BillingRun, Invoice, InvoiceReview, RunOutcome, Seller
 from invoicing.models.invoice import INVOICE_TRANSITIONS
 from invoicing.models.review import REVIEW_TRANSITIONS
 from invoicing.models.run import RUN_TRANSITIONS
@@ -34,7 +34,6 @@ from invoicing.services.billing import bill_subscriptions
 from invoicing.services.cancellations import cancel_subscription
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.pauses import pause_subscription, resume_subscription
-from invoicing.services.plan_moves import MoveRequest, start_move, work_move
 from invoicing.services.reviews import discard_review, release_review
 from invoicing.services.run_control import cancel_run, pause_run, resume_run, retry_failed
 from invoicing.services.run_work import work_run
@@ -52,6 +51,7 @@ from tests.support.billing_job_states import JOBS
 from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
 from tests.support.dunning_states import CASES
 from tests.support.inbound_event_states import INBOUND_EVENTS
+from tests.support.plan_move_states import MOVE_ITEMS, MOVES
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.setup_intent_states import SETUPS
@@ -529,50 +529,6 @@ REVIEWS: Final = StateTable(
     allows=InvoiceReview.can_become,
 )
 
-
-# ---- plan moves -----------------------------------------------------------------------------------------------------
-def _start_move(*, fails: bool) -> PlanMove:
-    world.publish()
-    subscription = world.subscribe(world.open_account(), "pro")
-    world.publish(at=_MIDDLE, fee=1500)
-    move = start_move(request=MoveRequest("default", "pro", "now"), reason="new prices", **_BY)
-    if fails:
-        cancel_subscription(subscription_id=subscription.pk, at_period_end=False, **_BY)
-    return move
-
-
-def _arrange_move(state: str, to: str) -> PlanMove:
-    move = _start_move(fails=(to if state == "running" else state) == "failed")
-    if state != "running":
-        work_move(move_id=move.pk, **_BY)
-    return move
-
-
-MOVES: Final = StateTable(
-    model=PlanMove,
-    transitions={"running": frozenset({"completed", "failed"}), **_final("completed", "failed")},
-    arrange=_arrange_move,
-    moves=dict.fromkeys(("completed", "failed"), lambda row: work_move(move_id=row.pk, **_BY)),
-    quiet=frozenset((before, after) for before in ("completed", "failed") for after in ("completed", "failed")),
-    held=lambda before, after: "plan_moves_finished_has_time" if (before == "running") != (after == "running") else "",
-)
-
-
-def _arrange_move_item(state: str, to: str) -> PlanMoveItem:
-    move = _start_move(fails=(to if state == "pending" else state) == "failed")
-    if state != "pending":
-        work_move(move_id=move.pk, **_BY)
-    return PlanMoveItem.objects.get(move=move)
-
-
-MOVE_ITEMS: Final = StateTable(
-    model=PlanMoveItem,
-    transitions={"pending": frozenset({"applied", "failed"}), **_final("applied", "failed")},
-    arrange=_arrange_move_item,
-    moves=dict.fromkeys(("applied", "failed"), lambda row: work_move(move_id=row.move_id, **_BY)),
-    quiet=frozenset((before, after) for before in ("applied", "failed") for after in ("applied", "failed")),
-    held=lambda before, after: "plan_move_items_failed_has_error" if after == "failed" != before else "",
-)
 
 TABLES: Final = (
     ACCOUNTS,

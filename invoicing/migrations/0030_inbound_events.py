@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0027_refunds_pending'),
-        ('invoicing', '0028_bank_transfers'),
+        ('invoicing', '0029_dunning'),
     ]
 
     operations = [
