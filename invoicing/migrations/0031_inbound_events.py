@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0027_refunds_pending'),
-        ('invoicing', '0029_dunning'),
+        ('invoicing', '0030_setup_intents'),
     ]
 
     operations = [
