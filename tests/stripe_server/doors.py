@@ -14,11 +14,13 @@ from tests.stripe_server.faults import Fault, Moment
 from tests.stripe_server.resources import (
     KINDS,
     balance_transactions,
+    checkout,
     disputes,
     paying,
     payouts,
     refunds,
     setup_intents,
+    subscriptions,
     webhook_endpoints,
 )
 from tests.stripe_server.signatures import HEADER, sign
@@ -262,6 +264,26 @@ class Doors:
             store = self.store(livemode=livemode)
             store.errands = [errand for errand in store.errands if errand.subject != payout]
             payouts.advance(store, _find(store, payout), failure=failure)
+
+    def complete_checkout(self, session: str, *, card: str = "visa", livemode: bool = False) -> Object:
+        """
+        Do what a customer does on the checkout page, with a test card; return the session.
+
+        :raises StripeError: if the card is declined: the page stays open.
+        """
+        with self.api.lock:
+            store = self.store(livemode=livemode)
+            found, chosen = _find(store, session), cards.find_behaviour(card)
+            if chosen is None:
+                raise ValueError(f"there is no test card {card}")
+            checkout.complete(store, found, chosen)
+            return show(checkout.CHECKOUT_SESSION, found)
+
+    def renew(self, subscription: str, *, livemode: bool = False) -> None:
+        """Begin the next period of a subscription now; for one on a test clock, advance that instead."""
+        with self.api.lock:
+            store = self.store(livemode=livemode)
+            subscriptions.renew(store, _find(store, subscription))
 
     def add_funds(self, amount: int, currency: str = "usd", *, livemode: bool = False) -> None:
         """Put money on the balance, available at once."""

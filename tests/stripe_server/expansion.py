@@ -32,6 +32,9 @@ class Renderer:
                     shown[path] = copy_json(stored[path])
                 continue
             name, rest = _split(kind, path)
+            first = name.partition(".")[0]
+            if first in kind.on_request and first in stored:
+                shown.setdefault(first, copy_json(stored[first]))
             below.setdefault(name, []).extend([rest] if rest else [])
         for name, rest_paths in below.items():
             self._expand(kind, shown, name, rest_paths)

@@ -31,32 +31,8 @@ def create(call: Call) -> Answer:
     given, store = call.parameters, call.store
     clock = given.text("test_clock")
     payment_method = given.text("payment_method")
-    shown: Object = {
-        "address": None,
-        "balance": 0,
-        "currency": None,
-        "customer_account": None,
-        "default_source": None,
-        "delinquent": False,
-        "description": None,
-        "discount": None,
-        "email": None,
-        "invoice_prefix": store.ids.make("", 8).upper(),
-        "invoice_settings": {
-            "custom_fields": None,
-            "default_payment_method": None,
-            "footer": None,
-            "rendering_options": None,
-        },
-        "metadata": {},
-        "name": None,
-        "next_invoice_sequence": 1,
-        "phone": None,
-        "preferred_locales": [],
-        "shipping": None,
-        "tax_exempt": "none",
-        "test_clock": clock,
-    }
+    shown = _make(store)
+    shown["test_clock"] = clock
     _apply(given, shown)
     default = _read_default(given)
     given.finish()
@@ -127,16 +103,22 @@ def search_customers(call: Call) -> Answer:
 
 
 def delete(call: Call) -> Answer:
-    """DELETE /v1/customers/{id}: its payment methods are detached."""
-    from tests.stripe_server.resources import payment_methods
+    """DELETE /v1/customers/{id}: its payment methods are detached, its subscriptions end."""
+    from tests.stripe_server.resources import payment_methods, subscriptions
 
     store = call.store
     customer = find_customer(store, call.id)
     call.parameters.finish()
+    subscriptions.end_all_of(store, customer["id"])
     payment_methods.detach_all_of(store, customer["id"])
     store.emit("customer.deleted", CUSTOMER, customer)
     customer["deleted"] = True
     return Plain({"id": customer["id"], "object": "customer", "deleted": True})
+
+
+def make(store: Store, *, email: str) -> Object:
+    """Keep a customer who gave an address on a hosted page."""
+    return store.add(CUSTOMER, {**_make(store), "email": email}, id=store.ids.make("cus_", 14))
 
 
 def find_customer(store: Store, id: str, *, param: str = "id", status: int = 404) -> Object:
@@ -163,6 +145,34 @@ def read_address(given: Parameters, name: str = "address") -> Object | None:
 
 def _living(store: Store) -> Iterable[Object]:
     return (customer for customer in store.newest(CUSTOMER) if not customer.get("deleted"))
+
+
+def _make(store: Store) -> Object:
+    return {
+        "address": None,
+        "balance": 0,
+        "currency": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "discount": None,
+        "email": None,
+        "invoice_prefix": store.ids.make("", 8).upper(),
+        "invoice_settings": {
+            "custom_fields": None,
+            "default_payment_method": None,
+            "footer": None,
+            "rendering_options": None,
+        },
+        "metadata": {},
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
+    }
 
 
 def _apply(given: Parameters, shown: Object) -> None:
