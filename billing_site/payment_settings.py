@@ -59,3 +59,12 @@ BILLING_STRIPE_WEBHOOK_SECRETS = [
 BILLING_LOCAL_WEBHOOK_SECRETS = [] if _live else env.list("BILLING_LOCAL_WEBHOOK_SECRETS", default=[])
 BILLING_WEBHOOK_MAX_BYTES = env.int("BILLING_WEBHOOK_MAX_BYTES", default=1024 * 1024)
 BILLING_WEBHOOK_BODY_DAYS = env.int("BILLING_WEBHOOK_BODY_DAYS", default=90)  # what came is kept so long, word for word
+# ---- money back -----------------------------------------------------------------------------------------------------
+# Above which amount (minor units) a second person approves a refund, by reason; `default` for all others, and without
+# it the limit of all approvals: "fraudulent=0,default=5000".
+BILLING_REFUND_APPROVAL_LIMITS: dict[str, int] = {
+    reason.strip(): int(limit)
+    for reason, _, limit in (part.partition("=") for part in env.list("BILLING_REFUND_APPROVAL_LIMITS", default=[]))
+}
+# Who is told of deadlines of disputes, besides the inbox of operators; empty: the company's own address.
+BILLING_FINANCE_EMAIL = env.str("BILLING_FINANCE_EMAIL", default="")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
 from accounts.models import Account, LedgerEntry, LedgerKind
 from accounts.queries.currencies import require_currency
-from accounts.services.account_locks import lock_open_account
+from accounts.services.account_locks import lock_account, lock_open_account
 from accounts.services.ledger import NewEntry
 from accounts.services.prepaid import InsufficientBalance, PrepaidChange, lock_balance, require_amount
 from accounts.services.spending import make_legs
@@ -62,4 +63,45 @@ def withdraw(
     )
     data = {"amount": amount, "currency": currency, "notes": notes, "tags": tags}
     change.add(entry, balance.take(amount, paid_only=True), event="balance.withdrawn", data=data, reason=reason)
+    return change.write(actor=actor)[key]
+
+
+@transaction.atomic
+def set_aside_prepaid(
+    *,
+    account_id: UUID,
+    amount: int,
+    currency: str,
+    key: str,
+    at: datetime,
+    actor: Actor,
+    metadata: dict[str, Any] | None = None,
+) -> LedgerEntry:
+    """
+    Move `amount` minor units of paid money into what is to be refunded and return the entry; also of closed accounts.
+
+    Money that was given away and what pending holds need stay. A `key` seen before answers the first entry.
+    `corrections.give_back_prepaid` undoes it.
+    :raises InsufficientBalance: when less can be withdrawn.
+    """
+    require_amount(amount)
+    account = lock_account(account_id)
+    if first := LedgerEntry.objects.filter(key=key).first():
+        return first
+    change, balance = PrepaidChange(), lock_balance(account, currency=currency, at=at)
+    change.expire(balance)
+    if balance.withdrawable < amount:
+        raise InsufficientBalance(available=balance.withdrawable, required=amount)
+    entry = NewEntry(
+        key=key,
+        type="refund",
+        account_id=account.pk,
+        postings=make_legs(account.pk, amount, currency, into=LedgerKind.REFUNDS_PENDING),
+        at=at,
+        livemode=account.livemode,
+        description="Set aside for a refund",
+        metadata=metadata or {},
+    )
+    data = {"amount": amount, "currency": currency, "notes": entry.description, "tags": ""}
+    change.add(entry, balance.take(amount, paid_only=True), event="balance.withdrawn", data=data)
     return change.write(actor=actor)[key]

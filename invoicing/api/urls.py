@@ -13,6 +13,7 @@ from invoicing.api.views.invoices import InvoiceViewSet
 from invoicing.api.views.payment_intents import InvoicePaymentViewSet, PaymentIntentActions, PaymentIntentViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
 from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
+from invoicing.api.views.refunds import RefundViewSet
 from invoicing.api.views.reports import ReportView
 from invoicing.api.views.setup_intents import CardTokenizeView, SetupIntentViewSet
 from invoicing.api.views.topups import TopUpTokenView, TopUpView
@@ -85,6 +86,8 @@ urlpatterns = [
     path(f"{BILLING}/setup-intents/<str:setup_intent_id>/confirm", SetupIntentViewSet.as_view({"post": "confirm"})),
     path(f"{BILLING}/setup-intents/<str:setup_intent_id>/cancel", SetupIntentViewSet.as_view({"post": "cancel"})),
     path(f"{BILLING}/card/tokenize", CardTokenizeView.as_view()),
+    path(f"{BILLING}/refunds", RefundViewSet.as_view({"get": "list", "post": "create"})),
+    path(f"{BILLING}/refunds/<str:refund_id>", RefundViewSet.as_view({"get": "retrieve"})),
     path(f"{BILLING}/cycle/run", CycleRunView.as_view()),
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
     path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),

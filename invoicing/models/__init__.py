@@ -20,6 +20,14 @@ from invoicing.models.credit_note import (
     CreditReason,
     Disposition,
 )
+from invoicing.models.dispute import (
+    ANSWERABLE_STATUSES,
+    DECIDED_STATUSES,
+    HOLDING_STATUSES,
+    Dispute,
+    DisputeCall,
+    DisputeStatus,
+)
 from invoicing.models.dunning import (
     OPEN_CASES,
     STEPPING_CASES,
@@ -60,6 +68,14 @@ from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
 from invoicing.models.provider_customer import LocalProviderObject, ProviderCustomer
 from invoicing.models.provider_invoice import ProviderInvoice
+from invoicing.models.refund import (
+    COUNTED_STATUSES,
+    Refund,
+    RefundDestination,
+    RefundReason,
+    RefundSource,
+    RefundStatus,
+)
 from invoicing.models.revenue import RevenueRelease, RevenueSchedule
 from invoicing.models.review import InvoiceReview, ReviewReason, ReviewStatus
 from invoicing.models.run import (
@@ -85,7 +101,11 @@ from invoicing.models.seller import (
 from invoicing.models.setup_intent import SetupCall, SetupIntent, SetupStatus, SetupUsage
 
 __all__ = [
+    "ANSWERABLE_STATUSES",
+    "COUNTED_STATUSES",
+    "DECIDED_STATUSES",
     "ENDED_STATUSES",
+    "HOLDING_STATUSES",
     "OPEN_CASES",
     "STEPPING_CASES",
     "UNSETTLED_STATUSES",
@@ -106,6 +126,9 @@ __all__ = [
     "CreditReason",
     "CreditSource",
     "Disposition",
+    "Dispute",
+    "DisputeCall",
+    "DisputeStatus",
     "DocumentKind",
     "DunningAccount",
     "DunningAttempt",
@@ -152,6 +175,11 @@ __all__ = [
     "PlanMoveItem",
     "ProviderCustomer",
     "ProviderInvoice",
+    "Refund",
+    "RefundDestination",
+    "RefundReason",
+    "RefundSource",
+    "RefundStatus",
     "RevenueRelease",
     "RevenueSchedule",
     "ReviewReason",

@@ -45,7 +45,8 @@ class CreditNote(Identified, Timestamped):
     A document that takes back part of an invoice, or all of it. Amounts are minor units of `currency`.
 
     Of `total`, `amount_applied` lowered what remained to be paid of the invoice, `amount_credited` became invoice
-    credit, and `out_of_band_amount` was paid back outside. It is issued when it is written, and can only be voided:
+    credit, `out_of_band_amount` was paid back outside, and `amount_refunded` was to go back through the provider that
+    was paid (its refunds say what became of that). It is issued when it is written, and can only be voided:
     what it took is open again then. `trace` holds the facts it was computed from; `verify_credit_note` recomputes it.
     """
 
@@ -64,6 +65,7 @@ class CreditNote(Identified, Timestamped):
     amount_applied = models.BigIntegerField(default=0)
     amount_credited = models.BigIntegerField(default=0)
     out_of_band_amount = models.BigIntegerField(default=0)
+    amount_refunded = models.BigIntegerField(default=0)
     reason = models.CharField(max_length=22, choices=CreditReason, blank=True)
     memo = models.TextField(blank=True)
     series = models.CharField(max_length=20)
@@ -97,8 +99,10 @@ class CreditNote(Identified, Timestamped):
             models.CheckConstraint(condition=Q(total=F("subtotal") + F("tax")), name="credit_notes_total_adds_up"),
             models.CheckConstraint(condition=Q(total__gt=0), name="credit_notes_total_positive"),
             models.CheckConstraint(
-                condition=Q(amount_applied__gte=0, amount_credited__gte=0, out_of_band_amount__gte=0)
-                & Q(total=F("amount_applied") + F("amount_credited") + F("out_of_band_amount")),
+                condition=Q(
+                    amount_applied__gte=0, amount_credited__gte=0, out_of_band_amount__gte=0, amount_refunded__gte=0
+                )
+                & Q(total=F("amount_applied") + F("amount_credited") + F("out_of_band_amount") + F("amount_refunded")),
                 name="credit_notes_settled",
             ),
             models.CheckConstraint(

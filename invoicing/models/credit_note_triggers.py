@@ -112,7 +112,9 @@ def _adds_up(note: str) -> str:
 _APPROVED = f"""
     IF NEW.approval_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM approvals WHERE id = NEW.approval_id AND status = 'approved'
-            AND kind = 'invoicing.credit_note' AND amount = NEW.total AND currency = NEW.currency
+            AND (
+            kind = 'invoicing.credit_note' AND amount = NEW.total OR kind = 'invoicing.refund' AND amount >= NEW.total
+        ) AND currency = NEW.currency
     ) THEN
         {_refuse_note("approved", "a credit note that needs a second person is what that person approved")}
     END IF;

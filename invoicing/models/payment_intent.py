@@ -92,6 +92,8 @@ INTENT_TRIGGERS = [
 class PaymentIntent(Identified, Timestamped):
     """
     One payment. Amounts are minor units of `currency`; `amount_received` less `amount_refunded` is what was kept.
+    Triggers of refunds and disputes keep `amount_refunded`, `amount_refund_pending` (asked for, not decided) and
+    `amount_disputed` (held by disputes, or lost).
 
     `call_key` is the idempotency key of the last call to the provider and `pending_call` says what of it is not
     answered yet; both are committed before the call, so whoever finds the row (answer, webhook, sweep) can ask again
@@ -112,6 +114,8 @@ class PaymentIntent(Identified, Timestamped):
     amount_capturable = models.BigIntegerField(default=0)
     amount_received = models.BigIntegerField(default=0)
     amount_refunded = models.BigIntegerField(default=0)
+    amount_refund_pending = models.BigIntegerField(default=0)
+    amount_disputed = models.BigIntegerField(default=0)
     fee = models.BigIntegerField(default=0)
     payment_method = models.ForeignKey(
         PaymentMethod, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
@@ -156,6 +160,11 @@ class PaymentIntent(Identified, Timestamped):
                 name="payment_intents_amounts_within",
             ),
             models.CheckConstraint(
+                condition=Q(amount_refund_pending__gte=0, amount_disputed__gte=0)
+                & Q(amount_received__gte=F("amount_refunded") + F("amount_refund_pending")),
+                name="payment_intents_refunds_within",
+            ),
+            models.CheckConstraint(
                 condition=Q(status="succeeded", succeeded_at__isnull=False, amount_received__gt=0)
                 | (~Q(status="succeeded") & Q(succeeded_at__isnull=True, amount_received=0)),
                 name="payment_intents_succeeded_has_money",
@@ -195,8 +204,9 @@ class PaymentIntent(Identified, Timestamped):
 
     @property
     def amount_refundable(self) -> int:
-        """What was received and not given back, minor units."""
-        return self.amount_received - self.amount_refunded
+        """What was received and is neither given back, nor to be, nor disputed or lost so; minor units."""
+        taken = self.amount_refunded + self.amount_refund_pending + self.amount_disputed
+        return max(0, self.amount_received - taken)
 
     @property
     def is_unsettled(self) -> bool:

@@ -119,7 +119,9 @@ def visible_credit_notes(principal: Principal) -> QuerySet[CreditNote]:
     """Return the credit notes the caller may see, with their parts: public callers see their own."""
     lines = CreditNoteLine.objects.select_related("invoice_line").order_by("position")
     notes = CreditNote.objects.select_related("account__test_clock", "invoice", "entry").prefetch_related(
-        Prefetch("lines", queryset=lines), Prefetch("taxes", queryset=CreditNoteTax.objects.order_by("position"))
+        Prefetch("lines", queryset=lines),
+        Prefetch("taxes", queryset=CreditNoteTax.objects.order_by("position")),
+        "refunds",
     )
     if principal.is_internal:
         return notes if principal.org is None else notes.filter(org_id=principal.org)

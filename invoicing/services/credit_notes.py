@@ -33,6 +33,7 @@ from invoicing.models import (
     CreditNoteLine,
     CreditNoteStatus,
     CreditNoteTax,
+    Disposition,
     Invoice,
     InvoiceLine,
     InvoiceStatus,
@@ -44,6 +45,7 @@ from invoicing.services.invoice_mails import queue_credit_note_mail
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.issuing import snapshot_invoice
 from invoicing.services.numbering import format_number, get_series, take_numbers
+from invoicing.services.refund_notes import open_refunds, require_not_refunded, take_back_returned
 from invoicing.services.revenue import defer_credit, take_back_revenue
 from invoicing.services.sellers import snapshot_seller
 from invoicing.services.traces import snapshot_account
@@ -64,12 +66,13 @@ def issue_credit_note(
     """
     Take back part of an issued invoice, or what is left of it, and return the numbered note.
 
-    What remains to be paid is lowered first; of what was paid the money becomes invoice credit, or is paid back
-    outside. An invoice of which nothing remains then is paid.
+    What remains to be paid is lowered first; of what was paid the money becomes invoice credit, is paid back
+    outside, or goes back the way it came: through the provider first, then into invoice credit. An invoice of which
+    nothing remains then is paid.
     :raises NotFound: if there is no such invoice. :raises InvalidState: while it is a draft, or when it is void.
     :raises AmountNotPositive: when there is nothing to credit. :raises AmountExceedsCreditable: beyond what is left of
         the invoice, a line or a tax rate. :raises ValidationFailed: for what cannot be understood.
-    :raises AmountExceedsRefundable: for a refund of an invoice that no provider was paid for.
+    :raises AmountExceedsRefundable: for a refund of more than is not given back or asked for already.
     :raises SecondPersonNeeded: when staff credits more than the limit without an `approval` of this.
     :raises ApprovalChanged: when it comes to another amount than was approved.
     """
@@ -114,6 +117,8 @@ def write_credit_note(
     )
     if settling.applied:
         add_payment(invoice, amount=settling.applied, at=at, actor=actor, method="credit_note", reason=reason)
+    if request.disposition == Disposition.REFUND:
+        open_refunds(note, settling, request, at=at, actor=actor, reason=reason, approval=approval)
     queue_credit_note_mail(note)
     return note
 
@@ -124,8 +129,8 @@ def void_credit_note(*, credit_note_id: uuid.UUID, at: datetime, actor: Actor, r
     Take back a note: its ledger entry is reversed, what it lowered is to be paid again, its number stays used.
 
     An invoice that the note settled is open again.
-    :raises NotFound: if there is none. :raises InvalidState: if it is void already.
-    :raises InsufficientBalance: when the credit that it gave was spent.
+    :raises NotFound: if there is none. :raises InvalidState: if it is void already, or its money was paid back, or is
+        about to be. :raises InsufficientBalance: when the credit that it gave was spent.
     """
     found = CreditNote.objects.filter(id=credit_note_id).values_list("invoice_id", flat=True).first()
     if found is None:
@@ -139,7 +144,9 @@ def void_credit_note(*, credit_note_id: uuid.UUID, at: datetime, actor: Actor, r
     )
     if not note.can_become(CreditNoteStatus.VOID):
         raise InvalidState("The credit note is void already.", current_status=note.status)
-    _require_credit(note)
+    returned = require_not_refunded(note)
+    _require_credit(note, sum(refund.amount for refund in returned))
+    take_back_returned(returned, at=at)
     ledger.reverse_entry(
         entry=note.entry, at=at, key=f"void:{note.public_id}", description=f"Credit note {note} voided"
     )
@@ -176,6 +183,7 @@ def snapshot_credit_note(note: CreditNote) -> dict[str, Any]:
         "amount_applied": note.amount_applied,
         "amount_credited": note.amount_credited,
         "out_of_band_amount": note.out_of_band_amount,
+        "amount_refunded": note.amount_refunded,
         "reason": note.reason or None,
     }
 
@@ -218,6 +226,7 @@ def _build_note(
         amount_applied=settling.applied,
         amount_credited=settling.credited,
         out_of_band_amount=settling.out_of_band,
+        amount_refunded=settling.refunded,
         reason=request.cause,
         memo=request.memo,
         issue_date=local_date(at, account.zone),
@@ -257,6 +266,7 @@ def _book(note: CreditNote, deferred: int, *, at: datetime) -> LedgerEntry:
         (LedgerKind.RECEIVABLE, owner, -note.amount_applied),
         (LedgerKind.INVOICE_CREDIT, owner, -note.amount_credited),
         (LedgerKind.CASH, None, -note.out_of_band_amount),
+        (LedgerKind.REFUNDS_PENDING, owner, -note.amount_refunded),
     ]
     return ledger.post_entry(
         key=_make_key(note),
@@ -307,16 +317,21 @@ def _write_parts(note: CreditNote, draft: CreditDraft, rows: Mapping[str, Invoic
     )
 
 
-def _require_credit(note: CreditNote) -> None:
-    """:raises InsufficientBalance: unless the invoice credit that the note gave is still there; locks it."""
-    if not note.amount_credited:
+def _require_credit(note: CreditNote, returned: int) -> None:
+    """
+    Lock the invoice credit that the note gave, and what came back of it that could not be refunded.
+
+    :raises InsufficientBalance: unless all of it is still there.
+    """
+    given = note.amount_credited + returned
+    if not given:
         return
     pots = LedgerAccount.objects.select_for_update(no_key=True).filter(kind=LedgerKind.INVOICE_CREDIT)
     pot = pots.filter(account=note.account_id, currency=note.currency).first()
     available = 0 if pot is None else -pot.balance
-    if available < note.amount_credited:
+    if available < given:
         raise InsufficientBalance(
-            "The credit that the note gave was spent.", available=max(0, available), required=note.amount_credited
+            "The credit that the note gave was spent.", available=max(0, available), required=given
         )
 
 

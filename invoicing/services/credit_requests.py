@@ -6,6 +6,7 @@ Source: policies, rules 12, 24 to 26; contract chapter Refunds and credit notes;
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,13 +23,39 @@ from invoicing.calculation.credit_notes import (
     draft_credit_note,
 )
 from invoicing.models import CreditReason, Disposition, Invoice
-from invoicing.queries.credit_notes import CREDITABLE_STATUSES, load_credit_facts
+from invoicing.queries.credit_notes import CREDITABLE_STATUSES, load_credit_facts, sum_credited
+from invoicing.queries.refundable import list_payment_parts, sum_waiting
+from invoicing.services.refund_rows import RefundPart
 
 
 class AmountExceedsCreditable(DomainError):
     """Member `creditable` is minor units."""
 
     code, title, status = "amount_exceeds_creditable", "More than is left of the invoice", 422
+
+
+@dataclass(frozen=True, slots=True)
+class RefundWish:
+    """
+    How the money of a note goes back: `payment` names the only one it may go back through, `batch` the refunds that
+    were asked for before the note, `covers` the refund that the provider made without one. All are ids or empty.
+    """
+
+    batch: str = ""
+    payment: str = ""
+    covers: str = ""
+    reason: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form that an approval keeps."""
+        return {
+            "batch": self.batch,
+            "payment": self.payment,
+            "covers": self.covers,
+            "reason": self.reason,
+            "metadata": dict(self.metadata),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +74,7 @@ class CreditRequest:
     memo: str = ""
     expected: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    refund: RefundWish = field(default_factory=RefundWish)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the form that an approval keeps."""
@@ -58,6 +86,7 @@ class CreditRequest:
             "memo": self.memo,
             "expected": self.expected,
             "metadata": dict(self.metadata),
+            **({"refund": self.refund.as_dict()} if self.refund != RefundWish() else {}),
         }
 
     @classmethod
@@ -71,16 +100,22 @@ class CreditRequest:
             memo=data["memo"],
             expected=data["expected"],
             metadata=data["metadata"],
+            refund=RefundWish(**data.get("refund", {})),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """Where the total of a note goes: `applied` to what remains of the invoice, to invoice credit, or outside."""
+    """
+    Where the total of a note goes: `applied` to what remains of the invoice, to invoice credit, outside, or back
+    through the provider (`refunded`), by payment in `parts`.
+    """
 
     applied: int
     credited: int
     out_of_band: int
+    refunded: int = 0
+    parts: tuple[RefundPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +177,7 @@ def settle_note(invoice: Invoice, request: CreditRequest, total: int) -> Settlin
     Return where the total of a note goes: first to what remains of the invoice, the rest as the request says.
 
     :raises ValidationFailed: when more is paid back outside than was paid.
-    :raises AmountExceedsRefundable: for a refund: no provider was paid that could give it back.
+    :raises AmountExceedsRefundable: when more is to go back than came, or than is not asked for already.
     """
     applied = min(total, invoice.amount_remaining)
     rest = total - applied
@@ -150,6 +185,31 @@ def settle_note(invoice: Invoice, request: CreditRequest, total: int) -> Settlin
     if not 0 <= outside <= rest:
         detail = f"Of this credit note {say_money(rest, invoice.currency)} were paid; more cannot be paid back."
         raise ValidationFailed.of("/out_of_band_amount", "max_value", detail)
-    if request.disposition == Disposition.REFUND and rest > outside:
-        raise AmountExceedsRefundable("No payment provider was paid for this invoice.", refundable=0)
-    return Settling(applied, rest - outside, outside)
+    if request.disposition != Disposition.REFUND or rest == outside:
+        return Settling(applied, rest - outside, outside)
+    if request.refund.covers:
+        return Settling(applied, 0, outside, refunded=rest - outside)
+    parts = _share_out(invoice, request.refund, rest - outside)
+    refunded = sum(part.amount for part in parts)
+    return Settling(applied, rest - outside - refunded, outside, refunded, parts)
+
+
+def _share_out(invoice: Invoice, wish: RefundWish, amount: int) -> tuple[RefundPart, ...]:
+    """Return what of `amount` goes back through which payment, the newest first; the rest is for invoice credit."""
+    without = uuid.UUID(wish.batch) if wish.batch else None
+    free = invoice.total - sum_credited(invoice) - sum_waiting(invoice, without=without)
+    if amount > free:
+        left = say_money(max(0, free), invoice.currency)
+        detail = f"{left} of {invoice} can be refunded; the rest is, or is asked for."
+        raise AmountExceedsRefundable(detail, refundable=max(0, free))
+    only = uuid.UUID(wish.payment) if wish.payment else None
+    parts, rest = [], amount
+    for found in list_payment_parts(invoice, without=without, payment=only):
+        if part := min(found.amount, rest):
+            parts.append(RefundPart(part, found.intent))
+            rest -= part
+    if only is not None and rest:
+        raise AmountExceedsRefundable(
+            f"{say_money(amount - rest, invoice.currency)} of this payment can be refunded.", refundable=amount - rest
+        )
+    return tuple(parts)

@@ -33,7 +33,7 @@ from billing_site.platform.services.notices import (
 from invoicing.documents.mail import MailKind, compose_mail, write_subject
 from invoicing.documents.view import InvoiceView
 from invoicing.documents.words import choose_locale
-from invoicing.models import CreditNote, CreditNoteStatus, Invoice, InvoiceStatus
+from invoicing.models import CreditNote, CreditNoteStatus, Invoice, InvoiceStatus, Refund, RefundStatus
 from invoicing.queries.credit_note_documents import load_credit_note_view
 from invoicing.queries.documents import load_invoice_view
 from invoicing.services.credit_note_documents import get_credit_note_pdf
@@ -43,6 +43,7 @@ _COMPOSERS: Final[dict[MailKind, str]] = {
     "invoice": "invoicing.invoice_mail",
     "payment": "invoicing.payment_mail",
     "credit_note": "invoicing.credit_note_mail",
+    "refund": "invoicing.refund_mail",
 }
 
 
@@ -70,6 +71,20 @@ def queue_payment_mail(invoice: Invoice) -> int:
 def queue_credit_note_mail(note: CreditNote) -> int:
     """Write the mail of an issued credit note, if its seller mails them, in the caller's transaction."""
     return queue_notices([_new_mail("credit_note", note)] if note.seller.mails_credit_notes else [])
+
+
+def queue_refund_mail(refund: Refund) -> int:
+    """
+    Write the mail that money of a credit note was paid back, if its seller mails notes, in the caller's transaction.
+
+    Refunds without a credit note have no document to go with, and no mail.
+    """
+    note = refund.credit_note
+    if note is None or not note.seller.mails_credit_notes:
+        return 0
+    return queue_notices(
+        [replace(_new_mail("refund", note, key=f"refund.mail:{refund.public_id}"), about=refund.public_id)]
+    )
 
 
 @transaction.atomic
@@ -181,15 +196,23 @@ def _compose_credit_note(notice: Notice) -> Composed:
     return _compose(load_credit_note_view(note), "credit_note", get_credit_note_pdf(note))
 
 
-def _read_key(model: type[Invoice | CreditNote], notice: Notice) -> uuid.UUID:
+def _compose_refund(notice: Notice) -> Composed:
+    refund = Refund.objects.select_related("credit_note__invoice").get(pk=_read_key(Refund, notice))
+    note = refund.credit_note
+    if refund.status != RefundStatus.SUCCEEDED or note is None:
+        raise DeliveryRefused("The refund came back before it was told of.")
+    return _compose(load_credit_note_view(note), "refund", get_credit_note_pdf(note), amount=refund.amount)
+
+
+def _read_key(model: type[Invoice | CreditNote | Refund], notice: Notice) -> uuid.UUID:
     key = model.parse_id(notice.about)
     if key is None:
         raise LookupError(f"{notice.about!r} is no id of this kind")
     return key
 
 
-def _compose(view: InvoiceView, kind: MailKind, content: bytes) -> Composed:
-    text = compose_mail(view, kind)
+def _compose(view: InvoiceView, kind: MailKind, content: bytes, *, amount: int | None = None) -> Composed:
+    text = compose_mail(view, kind, amount=amount)
     name = f"{(view.number or '').replace('/', '-')}.pdf"
     return Composed(
         subject=text.subject,
@@ -204,3 +227,4 @@ def register_mail_composers() -> None:
     register_composer(_COMPOSERS["invoice"], _compose_invoice)
     register_composer(_COMPOSERS["payment"], _compose_invoice)
     register_composer(_COMPOSERS["credit_note"], _compose_credit_note)
+    register_composer(_COMPOSERS["refund"], _compose_refund)

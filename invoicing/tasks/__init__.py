@@ -9,6 +9,7 @@ from invoicing.tasks.interim import check_thresholds_of, sweep_due_interim_invoi
 from invoicing.tasks.pauses import resume_due_subscriptions
 from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods
 from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
+from invoicing.tasks.refunds import send_refund, sweep_refunds
 from invoicing.tasks.revenue import release_revenue
 from invoicing.tasks.runs import run_billing_cycle, sweep_billing_runs, work_billing_run
 from invoicing.tasks.schedules import advance_schedules
@@ -25,6 +26,7 @@ __all__ = [
     "release_revenue",
     "resume_due_subscriptions",
     "run_billing_cycle",
+    "send_refund",
     "settle_payments",
     "store_invoice_documents",
     "sweep_billing_jobs",
@@ -34,6 +36,7 @@ __all__ = [
     "sweep_invoice_documents",
     "sweep_payment_methods",
     "sweep_plan_moves",
+    "sweep_refunds",
     "sweep_setup_intents",
     "work_billing_job",
     "work_billing_run",

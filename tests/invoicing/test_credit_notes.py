@@ -15,7 +15,6 @@ from accounts.queries.invoice_credit import get_invoice_credit
 from accounts.queries.proof import prove_ledger
 from accounts.services.adjustments import adjust_invoice_credit
 from accounts.services.approval_limits import SecondPersonNeeded
-from accounts.services.corrections import AmountExceedsRefundable
 from accounts.services.deposits import deposit
 from accounts.services.prepaid import InsufficientBalance
 from billing_site.kernel.actors import Actor
@@ -23,7 +22,7 @@ from billing_site.kernel.errors import AmountNotPositive, InvalidState, NotFound
 from billing_site.kernel.ids import new_uuid
 from billing_site.platform.models import Event
 from invoicing.calculation.credit_facts import WantedLine, Wish
-from invoicing.models import CreditNote, CreditNoteLine, Invoice, NumberCounter
+from invoicing.models import CreditNote, CreditNoteLine, Invoice, NumberCounter, Refund
 from invoicing.services.credit_note_verification import verify_credit_note
 from invoicing.services.credit_notes import issue_credit_note, void_credit_note
 from invoicing.services.credit_requests import AmountExceedsCreditable, CreditRequest
@@ -154,11 +153,14 @@ class TestPaidInvoices:
         note = issue(invoice, amount=250, out_of_band_amount=100)
         assert (note.amount_credited, note.out_of_band_amount) == (150, 100)
 
-    def test_are_not_refunded_without_a_provider(self) -> None:
+    def test_that_stored_money_paid_are_refunded_into_invoice_credit(self) -> None:
         invoice = make_paid()
-        with pytest.raises(AmountExceedsRefundable):
-            issue(invoice, amount=250, disposition="refund")
-        assert not CreditNote.objects.exists()
+        note = issue(invoice, amount=250, disposition="refund")
+        assert (note.amount_credited, note.amount_refunded) == (250, 0)
+        refund = Refund.objects.get()
+        assert (refund.credit_note, refund.amount, refund.status) == (note, 250, "succeeded")
+        assert (refund.destination, refund.payment_intent_id) == ("customer_balance", None)
+        assert prove_ledger().holds
 
     def test_stay_paid(self) -> None:
         invoice = make_paid()

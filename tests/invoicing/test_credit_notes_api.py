@@ -12,7 +12,7 @@ from accounts.models import Member
 from accounts.queries.proof import prove_ledger
 from accounts.services.adjustments import adjust_invoice_credit
 from billing_site.platform.models import Event
-from invoicing.models import CreditNote, CreditNoteDocument, Invoice
+from invoicing.models import CreditNote, CreditNoteDocument, Invoice, Refund
 from invoicing.services.invoices import void_invoice
 from tests.invoicing.test_credit_notes import BY, issue, make_open, make_paid, make_three_lines
 from tests.support import world
@@ -72,6 +72,12 @@ class TestCreating:
         assert body["credit_balance_transaction"] == note.entry.public_id
         assert post(client, invoice, amount=100, disposition="out_of_band").json()["out_of_band_amount"] == 100
 
+    def test_refunds_into_invoice_credit_what_no_provider_was_paid(self, client: BillingClient) -> None:
+        body = post(client, make_paid(), amount=400, disposition="refund").json()
+        refund = Refund.objects.get()
+        assert (body["refund_id"], body["amount_refunded"]) == (refund.public_id, 0)
+        assert (refund.amount, refund.destination) == (400, "customer_balance")
+
     def test_by_the_printed_number(self, client: BillingClient) -> None:
         make_open()
         assert client.post(NOTES, {"invoice_id": "inv-0001", "amount": 1}).json()["amount"] == 1
@@ -111,10 +117,6 @@ class TestCreatingIsRefused:
         body = problem(post(client, invoice, line_items=lines), "amount_exceeds_creditable", 422)
         assert body["creditable"] == 500
         assert "at most 5.00 USD can be credited there" in body["detail"]
-
-    def test_for_a_refund_that_no_provider_can_give(self, client: BillingClient) -> None:
-        answer = post(client, make_paid(), amount=1, disposition="refund")
-        assert problem(answer, "amount_exceeds_refundable", 422)["refundable"] == 0
 
     def test_for_what_is_not_there(self, client: BillingClient) -> None:
         invoice = make_open()

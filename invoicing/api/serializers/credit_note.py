@@ -121,7 +121,8 @@ class CreditNoteSerializer(serializers.Serializer[CreditNote]):
     amount_applied = MoneyField(help_text="What it lowered of what remained to be paid of the invoice.")
     out_of_band_amount = MoneyField()
     credit_balance_transaction = serializers.SerializerMethodField(help_text="What it added to the invoice credit.")
-    refund_id = serializers.SerializerMethodField()
+    amount_refunded = MoneyField(help_text="What goes, or was to go, back through the provider that was paid.")
+    refund_id = serializers.SerializerMethodField(help_text="The first of its refunds; the list of refunds has all.")
     memo = serializers.CharField()
     issue_date = serializers.DateField()
     voided_at = TimestampField(allow_null=True)
@@ -136,4 +137,8 @@ class CreditNoteSerializer(serializers.Serializer[CreditNote]):
         return note.entry.public_id if note.amount_credited else None
 
     def get_refund_id(self, note: CreditNote) -> str | None:
-        return None
+        # The refund through a provider, if there is one, else that into invoice credit.
+        rows = sorted(
+            note.refunds.all(), key=lambda row: (row.destination != "provider", row.retry_of_id is None, row.pk)
+        )
+        return rows[0].public_id if rows else None

@@ -68,7 +68,7 @@ class CreditNoteViewSet(BillingViewSet):
 
     @extend_schema(request=CreditNoteInput, responses={201: CreditNoteSerializer})
     def create(self, request: Request) -> Response:
-        """Correct an issued invoice downwards: what remains is lowered, what was paid becomes invoice credit."""
+        """Correct an issued invoice downwards: what remains is lowered, what was paid becomes credit or is refunded."""
         body = CreditNoteInput(data=request.data)
         body.is_valid(raise_exception=True)
         data = body.validated_data
@@ -119,7 +119,7 @@ class CreditNoteViewSet(BillingViewSet):
 
 
 def _read_request(invoice: Invoice, data: dict[str, Any]) -> CreditRequest:
-    lines = tuple(_read_line(invoice, each) for each in data.get("line_items") or ())
+    lines = tuple(read_credit_line(invoice, each) for each in data.get("line_items") or ())
     outside, amount = data.get("out_of_band_amount") or 0, data.get("amount")
     with_tax = outside if lines or amount is None else amount
     return CreditRequest(
@@ -132,13 +132,16 @@ def _read_request(invoice: Invoice, data: dict[str, Any]) -> CreditRequest:
     )
 
 
-def _read_line(invoice: Invoice, data: dict[str, Any]) -> WantedLine:
+def read_credit_line(invoice: Invoice | None, data: dict[str, Any]) -> WantedLine:
+    """Return what a caller wants credited of a line; any of the parts of a split line names it."""
     line, amount = data.get("invoice_line_id") or "", data.get("amount")
     quantity, unit = data.get("quantity"), data.get("unit_price")
     if amount is None and quantity is not None and unit is not None:
-        amount = round_to_minor(quantity * unit, mode=invoice.trace.get("rounding", "half_up"))
+        amount = round_to_minor(
+            quantity * unit, mode=invoice.trace.get("rounding", "half_up") if invoice else "half_up"
+        )
     if key := InvoiceLineSplit.parse_id(line):
-        # A line that is split by cost center is shown as its parts; any of them names it.
+        # A line that is split by cost center is shown as its parts.
         part = InvoiceLineSplit.objects.select_related("line").filter(pk=key, line__invoice=invoice).first()
         line = line if part is None else part.line.public_id
         amount = part.amount if part is not None and amount is None else amount
