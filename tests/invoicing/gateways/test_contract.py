@@ -110,7 +110,7 @@ class TestPaying:
 
     def test_finds_what_was_made_for_a_row(self, shop: Shop) -> None:
         order = shop.order(shop.store())
-        found = {"reference": order.reference, "customer_ref": shop.customer, "since": LONG_AGO}
+        found: Any = {"reference": order.reference, "customer_ref": shop.customer, "since": LONG_AGO}
         assert shop.gateway.find_payment(**found) is None
         state = shop.gateway.pay(order=order, key="k")
         assert shop.gateway.find_payment(**found) == state
@@ -280,10 +280,7 @@ class TestPages:
             currency="usd",
             metadata={"billing_plan_id": "pro"},
         )
-        try:
-            pages = [shop.gateway.open_checkout(order=order, key="c") for _ in range(2)]
-        except OrderRejected:
-            pytest.skip("the server of the tests has no checkout yet")
+        pages = [shop.gateway.open_checkout(order=order, key="c") for _ in range(2)]
         assert pages[0] == pages[1]
         page = pages[0]
         assert (page.status, page.customer_ref, page.account_id) == ("open", shop.customer, shop.account_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -186,11 +187,11 @@ class TestKeys:
 
 class TestUsage:
     REPORT = UsageReport(
-        event_name="tokens", customer_ref="cus_1", value=1, timestamp=datetime(2026, 3, 15, tzinfo=UTC)
-    )  # type: ignore[arg-type]
+        event_name="tokens", customer_ref="cus_1", value=Decimal(1), timestamp=datetime(2026, 3, 15, tzinfo=UTC)
+    )
 
     def test_needs_a_customer(self, stripe_gateway: StripeGateway) -> None:
-        report = UsageReport(event_name="t", customer_ref="", value=1, timestamp=LONG_AGO)  # type: ignore[arg-type]
+        report = UsageReport(event_name="t", customer_ref="", value=Decimal(1), timestamp=LONG_AGO)
         with pytest.raises(UsageRejected):
             stripe_gateway.report_usage(report=report, key="u")
 
