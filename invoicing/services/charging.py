@@ -161,6 +161,9 @@ def record_payment(*, intent_id: UUID, state: PaymentState, at: datetime, actor:
         return intent  # the call under way will tell
     if not _is_news(intent, state):
         return intent
+    if state.status != intent.status and not intent.can_become(state.status):
+        logger.error("payment %s is %s at the provider and %s here", intent.public_id, state.status, intent.status)
+        return intent
     before = {"status": intent.status}
     _take_over(intent, state, at)
     intent.save(update_fields=_SETTLED_COLUMNS)

@@ -13,6 +13,7 @@ from accounts.queries.proof import prove_ledger
 from accounts.services.deposits import deposit
 from billing_site.kernel import clock
 from invoicing.models import Invoice
+from invoicing.services.collecting import collect_due
 from invoicing.services.invoices import finalize_invoice, void_invoice
 from invoicing.services.verification import verify_invoice
 from tests.support import world
@@ -119,9 +120,11 @@ class TestCollecting:
         shown = generate(account, subscription, auto_finalize=True, collect=True).json()
         assert (shown["status"], shown["amount_due"], shown["credit_applied"]) == ("paid", 0, 70)
 
-    def test_counts_an_attempt_when_they_do_not_cover_it(self, account: Account, subscription: Subscription) -> None:
+    def test_counts_an_attempt_right_after_when_they_do_not(self, account: Account, subscription: Subscription) -> None:
         shown = generate(account, subscription, auto_finalize=True, collect=True).json()
-        assert (shown["status"], shown["amount_due"], shown["attempt_count"]) == ("open", 70, 1)
+        assert (shown["status"], shown["amount_due"], shown["attempt_count"]) == ("open", 70, 0)
+        assert collect_due(at=clock.now(account)) == 1
+        assert Invoice.objects.values_list("attempt_count", flat=True).get() == 1
 
     def test_of_a_draft_is_refused(self, account: Account, subscription: Subscription) -> None:
         refused = problem(generate(account, subscription, collect=True), "validation_failed", 400)
