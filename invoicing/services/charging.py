@@ -64,8 +64,8 @@ def lock_intent(intent_id: UUID) -> PaymentIntent:
     if invoices:
         lock_subscriptions_of(invoices)
         list(Invoice.objects.select_for_update().filter(pk__in=invoices).order_by("id").values_list("pk"))
-    rows = PaymentIntent.objects.select_for_update(of=("self",))
-    return rows.select_related("account__test_clock", "payment_method").get(pk=intent_id)
+    rows = PaymentIntent.objects.select_for_update(of=("self",)).select_related("account__test_clock", "payment_method")
+    return list(rows.filter(pk=intent_id))[0]  # noqa: RUF015 — read anew in each transaction
 
 
 def begin_call(

@@ -51,8 +51,8 @@ from tests.support.billing_job_states import JOBS
 from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
 from tests.support.dunning_states import CASES
 from tests.support.inbound_event_states import INBOUND_EVENTS
-from tests.support.plan_move_states import MOVE_ITEMS, MOVES
 from tests.support.payment_states import PAYMENTS
+from tests.support.plan_move_states import MOVE_ITEMS, MOVES
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.setup_intent_states import SETUPS

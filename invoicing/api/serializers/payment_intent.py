@@ -21,7 +21,7 @@ class PaymentIntentInput(StrictSerializer):
     also_known = ACCOUNT_SYNONYMS
 
     account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
-    amount = MoneyField(help_text="Minor units, above zero.")
+    amount = MoneyField(positive=True, help_text="Minor units, above zero.")
     currency = CurrencyField(required=False, default="usd")
     payment_method_id = serializers.CharField(required=False, allow_null=True, max_length=100)
     capture_method = serializers.ChoiceField(
@@ -126,7 +126,7 @@ class _TopUpBase(StrictSerializer):
     also_known = ACCOUNT_SYNONYMS
 
     account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
-    amount_cents = MoneyField(help_text="Minor units, above zero.")
+    amount_cents = MoneyField(positive=True, help_text="Minor units, above zero.")
     currency = CurrencyField(required=False, default="usd")
 
 
