@@ -27,7 +27,8 @@ DESCRIPTION = "Countinghouse on this machine, from a bare checkout to a running 
 EPILOG = """\
 commands:
   up               install, start PostgreSQL, web, worker and beat; Ctrl-C stops everything
-                     --port 8087, --host 127.0.0.1, --no-sample (no sample data in an empty database)
+                     --port 8087, --host 127.0.0.1, --no-sample (no sample data in an empty database),
+                     --stripe-sandbox (payments through a Stripe of your own on this machine)
   down             stop what runs in this folder
   test [ARGS]      every check and test; with ARGS only pytest with them (--all: the checks too)
   manage ARGS      Django's manage.py in the same environment
@@ -98,6 +99,9 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument("--port", type=int, default=8087, help="port of the site (default 8087)")
     up.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1; plain HTTP)")
     up.add_argument("--no-sample", action="store_true", help="no sample data in an empty database")
+    up.add_argument(
+        "--stripe-sandbox", action="store_true", help="payments through a Stripe of your own, on this machine"
+    )
     commands.add_parser("down", description="Stop what runs in this folder.")
     reset = commands.add_parser("reset", description="Stop, then delete the private database, secrets and logs.")
     reset.add_argument("--yes", action="store_true", help="do not ask")
@@ -114,7 +118,13 @@ def dispatch(state: State, arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
     match options.command:
         case "up":
-            return run_up(state, Options(host=options.host, port=options.port, sample=not options.no_sample))
+            chosen = Options(
+                host=options.host,
+                port=options.port,
+                sample=not options.no_sample,
+                stripe_sandbox=options.stripe_sandbox,
+            )
+            return run_up(state, chosen)
         case "down":
             return run_down(state)
         case "reset":

@@ -17,6 +17,7 @@ from launcher.console import STARTED, LauncherError, say, write
 from launcher.postgres import PrivateDatabase, is_port_free, stop_stray
 from launcher.prepare import start_preparing
 from launcher.processes import Stopped, Supervisor, kill_group, run_step, stop_request
+from launcher.sandbox import Sandbox
 from launcher.site import ADMIN_USER, build_site_environment, check_servers, has_own_database, read_user_environment
 from launcher.state import Lock, State, read_json, write_private
 from launcher.venv import Environment
@@ -29,6 +30,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8087
     sample: bool = True
+    stripe_sandbox: bool = False
 
     @property
     def bind(self) -> str:
@@ -57,11 +59,15 @@ class Site:
     preparation: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
     access: dict[str, Any] = field(default_factory=dict)
+    sandbox: Sandbox | None = None
 
     def bring_up(self) -> None:
         """Do everything that lies between a bare checkout and a site that answers."""
         user = read_user_environment()
         check_servers(user)
+        if self.options.stripe_sandbox:
+            self.sandbox = Sandbox.prepare(user, site_url=self.options.url)
+            user = {**user, **self.sandbox.environment}
         if not has_own_database(user):
             self.preparation = start_preparing(self.state)
         Environment(self.state).ensure("runtime")
@@ -72,6 +78,7 @@ class Site:
             self.database = PrivateDatabase(self.state, self.state.secrets()["database_password"])
             self.environment["BILLING_DATABASE_URL"] = self.database.open(tied=True)
         self._create_supervisor()
+        self._start_sandbox()
         # It answers "not ready" until the migrations are there, so it may load while they are being applied.
         self._start_web()
         self._bootstrap()
@@ -95,6 +102,15 @@ class Site:
     def _create_supervisor(self) -> Supervisor:
         self.supervisor = Supervisor(environment=self.environment, cwd=self.state.checkout, logs=self.state.logs)
         return self.supervisor
+
+    def _start_sandbox(self) -> None:
+        """Start the payment provider of this machine, before anything could ask it."""
+        if self.sandbox is None:
+            return
+        say("starting the Stripe sandbox")
+        supervisor = self.supervisor or self._create_supervisor()
+        supervisor.start("stripe", self.sandbox.command(self.state.python))
+        self.sandbox.wait(self.check)
 
     def _start_web(self) -> None:
         say("starting the web server")
@@ -163,6 +179,8 @@ class Site:
             f"Sign-in   {user}  password {self.environment['BILLING_ADMIN_PASSWORD']}",
             f"API docs  {url}/api/docs",
         ]
+        if self.sandbox is not None:
+            lines.append(f"Stripe    {self.sandbox.url}/  (a sandbox: no card is real, no money moves)")
         if approver := self.access.get("approver"):
             lines.insert(2, f"          {approver}  same password: approves what another person asks for")
         write("\n" + "─" * 78)

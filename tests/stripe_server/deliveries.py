@@ -155,6 +155,11 @@ class Deliveries:
             return len(freed)
 
     @property
+    def plans(self) -> list[Object]:
+        """The trouble that is planned."""
+        return [{"fate": plan.fate, "types": plan.types, "times": plan.times} for plan in self._plans]
+
+    @property
     def held(self) -> list[Object]:
         """The events that are held back."""
         return [delivery.event for delivery in self._held]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +19,8 @@ from tests.stripe_server.resources import (
     checkout,
     disputes,
     paying,
+    payment_intents,
+    payment_methods,
     payouts,
     refunds,
     setup_intents,
@@ -295,10 +299,37 @@ class Doors:
         with self.api.lock:
             _find(self.store(livemode=livemode), id).update(values)
 
+    def pass_time(self, *, days: int = 0, seconds: int = 0) -> int:
+        """Move the clock of everybody on, and do what is due by then; return how much that was."""
+        self.clock.advance(seconds=days * 86400 + seconds)
+        return self.api.run_errands()
+
+    def refund_unseen(self, intent: str, *, livemode: bool = False) -> Object:
+        """Give a payment back without an event, as after a webhook that never came: a drift."""
+        with self.api.lock, _silence(self.store(livemode=livemode)) as store:
+            return show(refunds.REFUND, refunds.give_back(store, _find_charge(store, intent)))
+
+    def pay_unknown(
+        self, customer: str, *, amount: int = 1000, currency: str = "usd", card: str = "visa", livemode: bool = False
+    ) -> Object:
+        """Take a payment of a customer that nobody asked for through the API: a drift, with its events."""
+        with self.api.lock:
+            store = self.store(livemode=livemode)
+            chosen = cards.find_behaviour(card)
+            if chosen is None:
+                raise ValueError(f"there is no test card {card}")
+            shown = payment_intents.make_intent(store, amount=amount, currency=currency)
+            intent = payment_intents.add_intent(store, {**shown, "customer": _find(store, customer)["id"]})
+            store.emit("payment_intent.created", paying.PAYMENT_INTENT, intent)
+            method = payment_methods.make(store, chosen)
+            paying.confirm(store, intent, method, off_session=False, fail_on_action=True)
+            return show(paying.PAYMENT_INTENT, intent)
+
     def describe(self) -> Object:
         """Return what is planned and under way."""
         return {
             "faults": [asdict(fault) for fault in self.api.faults.planned],
+            "plans": self.deliveries.plans,
             "held": [event["id"] for event in self.deliveries.held],
             "waiting": [event["id"] for event in self.deliveries.waiting],
             "errands": [
@@ -307,6 +338,16 @@ class Doors:
                 for errand in store.errands
             ],
         }
+
+
+@contextmanager
+def _silence(store: Store) -> Iterator[Store]:
+    """Let nobody hear of what happens in the block."""
+    tell, store.on_event = store.on_event, None
+    try:
+        yield store
+    finally:
+        store.on_event = tell
 
 
 def _find(store: Store, id: str) -> Object:

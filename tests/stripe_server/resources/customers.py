@@ -48,7 +48,7 @@ def create(call: Call) -> Answer:
 
         try:
             attached = payment_methods.attach_to(store, payment_method, customer["id"])["id"]
-            _set_default(store, customer, attached if default == payment_method else default)
+            set_default(store, customer, attached if default == payment_method else default)
         except StripeError:
             store.remove(CUSTOMER, customer["id"])
             raise
@@ -67,7 +67,7 @@ def update(call: Call) -> Answer:
     default = _read_default(given)
     given.finish()
     if default is not None:
-        _set_default(call.store, changed, default)
+        set_default(call.store, changed, default)
     before = copy_json(customer)
     customer.update(changed)
     if before != customer:
@@ -203,7 +203,8 @@ def _read_default(given: Parameters) -> str | None:
     return None if settings is None else settings.text("default_payment_method", can_unset=True)
 
 
-def _set_default(store: Store, customer: Object, id: str | None) -> None:
+def set_default(store: Store, customer: Object, id: str | None) -> None:
+    """Make a card of a customer's its default; an empty id leaves none. :raises StripeError: if it is another's."""
     if id is None:
         return
     if id:

@@ -221,6 +221,14 @@ def detach_all_of(store: Store, customer: str) -> None:
             _detach(store, method)
 
 
+def detach_one(store: Store, id: str, customer: str) -> None:
+    """Take a payment method from the customer who has it. :raises StripeError: if it is another's."""
+    method = store.get(PAYMENT_METHOD, id)
+    if method["customer"] != customer:
+        raise missing_object("PaymentMethod", id)
+    _detach(store, method)
+
+
 def card_of(store: Store, method: Object) -> Card:
     """Return what a payment method does."""
     card = store.note(method["id"])["card"]

@@ -42,6 +42,13 @@ def create(call: Call) -> Answer:
     return Single(REFUND, refund)
 
 
+def give_back(store: Store, charge: Object) -> Object:
+    """Give back what is left of a charge, as somebody in Stripe's dashboard would. :raises StripeError: as `create`."""
+    _check(store, charge, None)
+    left = charge["amount_captured"] - _refunded_of_captured(charge)
+    return _make(store, charge, left, "requested_by_customer", {})
+
+
 def update(call: Call) -> Answer:
     """POST /v1/refunds/{id}: its metadata."""
     refund = call.store.get(REFUND, call.id)

@@ -184,6 +184,12 @@ def renew(store: Store, subscription: Object) -> None:
         invoices.collect(store, invoice, is_retried=True)
 
 
+def cancel_at_period_end(store: Store, subscription: Object) -> None:
+    """Let a subscription run out."""
+    changes = {"cancel_at_period_end": True, "canceled_at": store.time_of(subscription["customer"])}
+    _move(store, subscription, changes)
+
+
 def hear_of_payment(store: Store, id: str, invoice: Object, *, is_paid: bool) -> None:
     """A paid invoice makes a subscription active, an unpaid one puts it in arrears, the first one leaves it open."""
     subscription = store.get(SUBSCRIPTION, id)
