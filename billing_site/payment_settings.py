@@ -68,3 +68,6 @@ BILLING_REFUND_APPROVAL_LIMITS: dict[str, int] = {
 }
 # Who is told of deadlines of disputes, besides the inbox of operators; empty: the company's own address.
 BILLING_FINANCE_EMAIL = env.str("BILLING_FINANCE_EMAIL", default="")
+# Payouts to ourselves: the account (id or external id) whose verified methods are ours, and the most at once.
+BILLING_PLATFORM_ACCOUNT = env.str("BILLING_PLATFORM_ACCOUNT", default="")
+BILLING_PLATFORM_PAYOUT_LIMIT = env.int("BILLING_PLATFORM_PAYOUT_LIMIT", default=1_000_000)  # minor units

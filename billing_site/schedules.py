@@ -32,6 +32,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-payment-methods": {"task": "invoicing.sweep_payment_methods", "schedule": timedelta(minutes=10)},
     "sweep-setup-intents": {"task": "invoicing.sweep_setup_intents", "schedule": timedelta(minutes=5)},
     "sweep-refunds": {"task": "invoicing.sweep_refunds", "schedule": timedelta(minutes=5)},
+    "sweep-payouts": {"task": "invoicing.sweep_payouts", "schedule": timedelta(minutes=10)},
     "expire-holds": {"task": "accounts.expire_holds", "schedule": timedelta(minutes=5)},
     # Before the proof, so that it looks at the books of the day that ended.
     "release-revenue": {"task": "invoicing.release_revenue", "schedule": crontab(hour=0, minute=30)},

@@ -14,6 +14,8 @@ class InvoicingConfig(AppConfig):
         from invoicing.services.grant_approvals import register_grant_approvals
         from invoicing.services.inbound_events import register_webhook_work_items
         from invoicing.services.invoice_mails import register_mail_composers
+        from invoicing.services.payout_rows import register_payout_work
+        from invoicing.services.payouts import register_payout_approvals
         from invoicing.services.refund_approvals import register_refund_approvals
         from invoicing.services.refund_work_items import register_refund_items
         from invoicing.services.reviews import register_review_approvals
@@ -29,3 +31,5 @@ class InvoicingConfig(AppConfig):
         register_webhook_work_items()
         register_refund_approvals()
         register_refund_items()
+        register_payout_approvals()
+        register_payout_work()

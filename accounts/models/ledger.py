@@ -19,6 +19,7 @@ class LedgerKind(models.TextChoices):
     SETTLEMENT = "settlement"
     RECEIVABLE = "receivable"
     CASH = "cash"
+    BANK = "bank"
     REVENUE = "revenue"
     DEFERRED_REVENUE = "deferred_revenue"
     BAD_DEBT = "bad_debt"
@@ -46,6 +47,7 @@ LEDGER_TYPES: dict[str, str] = {
     "settlement": "liability",
     "receivable": "asset",
     "cash": "asset",
+    "bank": "asset",
     "revenue": "revenue",
     "deferred_revenue": "liability",
     "bad_debt": "expense",

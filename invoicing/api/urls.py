@@ -11,6 +11,7 @@ from invoicing.api.views.invoice_editing import InvoiceEditingViewSet
 from invoicing.api.views.invoice_items import InvoiceItemViewSet
 from invoicing.api.views.invoices import InvoiceViewSet
 from invoicing.api.views.payment_intents import InvoicePaymentViewSet, PaymentIntentActions, PaymentIntentViewSet
+from invoicing.api.views.payouts import PayoutCancelView, PayoutViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
 from invoicing.api.views.previews import InvoicePreviewView, UpcomingInvoiceViewSet
 from invoicing.api.views.refunds import RefundViewSet
@@ -88,6 +89,9 @@ urlpatterns = [
     path(f"{BILLING}/card/tokenize", CardTokenizeView.as_view()),
     path(f"{BILLING}/refunds", RefundViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{BILLING}/refunds/<str:refund_id>", RefundViewSet.as_view({"get": "retrieve"})),
+    path(f"{BILLING}/payouts", PayoutViewSet.as_view({"get": "list", "post": "create"})),
+    path(f"{BILLING}/payouts/<str:payout_id>", PayoutViewSet.as_view({"get": "retrieve"})),
+    path(f"{BILLING}/payouts/<str:payout_id>/cancel", PayoutCancelView.as_view()),
     path(f"{BILLING}/cycle/run", CycleRunView.as_view()),
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
     path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),

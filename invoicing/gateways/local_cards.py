@@ -55,6 +55,8 @@ CARDS: Final[Mapping[str, Mapping[str, Any]]] = {
 BANK_ACCOUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "us": {"bank_name": "Test Bank", "last4": "6789", "account_type": "checking"},
     "usfails": {"bank_name": "Test Bank", "last4": "1116", "account_type": "checking"},
+    "uspending": {"bank_name": "Test Bank", "last4": "1117", "account_type": "checking"},
+    "ustimeout": {"bank_name": "Test Bank", "last4": "1118", "account_type": "checking"},
     "usverified": {"bank_name": "Test Bank", "last4": "6789", "account_type": "checking"},
 }
 DECLINES: Final[Mapping[str, tuple[str, str]]] = {

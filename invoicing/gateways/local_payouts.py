@@ -1,4 +1,9 @@
-"""Payouts of the local provider. They are on their way at once; `tok_us_fails` is a bank account that refuses them."""
+"""
+Payouts of the local provider. They are on their way at once, and arrive when the test or the person trying it says so.
+
+`btok_us_fails` is a bank account that refuses them, `btok_us_pending` keeps them with the provider, where they can
+still be stopped, and with `btok_us_timeout` the provider sends the money and does not answer the first time.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from billing_site.kernel.money import Money
 from invoicing.gateways import local_store as store
 from invoicing.gateways.local_cards import read_ref
 from invoicing.gateways.orders import PayoutOrder, PayoutState
+from invoicing.gateways.port import ProviderUnavailable
 from invoicing.models import LocalProviderObject
 
 
@@ -18,14 +24,15 @@ class LocalPayouts:
         """Send money out."""
         if (known := store.find_call(key)) is not None:
             return show_payout(known)
-        fails = read_ref(order.destination_ref).endswith("fails")
+        word = read_ref(order.destination_ref)
+        fails = word.endswith("fails")
         row = store.add(
             kind="payout",
             ref=store.make_ref("po", key),
             key=key,
             reference=order.reference,
             data={
-                "status": "failed" if fails else "in_transit",
+                "status": "failed" if fails else "pending" if word.endswith("pending") else "in_transit",
                 "amount": order.amount.amount,
                 "currency": order.amount.currency,
                 "account_id": order.account_id,
@@ -33,6 +40,8 @@ class LocalPayouts:
                 "created_at": store.now().isoformat(),
             },
         )
+        if word.endswith("timeout"):
+            raise ProviderUnavailable("The payment provider did not answer in time; try again.")
         return show_payout(row)
 
     def fetch_payout(self, *, payout_ref: str) -> PayoutState:

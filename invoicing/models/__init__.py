@@ -64,6 +64,7 @@ from invoicing.models.payment_intent import (
     PaymentIntent,
     PendingCall,
 )
+from invoicing.models.payout import DestinationType, Payout, PayoutOrigin, PayoutStatus
 from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
 from invoicing.models.provider_customer import LocalProviderObject, ProviderCustomer
@@ -125,6 +126,7 @@ __all__ = [
     "CreditNoteTax",
     "CreditReason",
     "CreditSource",
+    "DestinationType",
     "Disposition",
     "Dispute",
     "DisputeCall",
@@ -169,6 +171,9 @@ __all__ = [
     "PauseCredit",
     "PaymentAllocation",
     "PaymentIntent",
+    "Payout",
+    "PayoutOrigin",
+    "PayoutStatus",
     "PendingCall",
     "PendingCharge",
     "PlanMove",

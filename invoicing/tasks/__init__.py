@@ -8,6 +8,7 @@ from invoicing.tasks.incomplete import cancel_unpaid_starts
 from invoicing.tasks.interim import check_thresholds_of, sweep_due_interim_invoices
 from invoicing.tasks.pauses import resume_due_subscriptions
 from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods
+from invoicing.tasks.payouts import send_payout, sweep_payouts
 from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
 from invoicing.tasks.refunds import send_refund, sweep_refunds
 from invoicing.tasks.revenue import release_revenue
@@ -26,6 +27,7 @@ __all__ = [
     "release_revenue",
     "resume_due_subscriptions",
     "run_billing_cycle",
+    "send_payout",
     "send_refund",
     "settle_payments",
     "store_invoice_documents",
@@ -35,6 +37,7 @@ __all__ = [
     "sweep_due_interim_invoices",
     "sweep_invoice_documents",
     "sweep_payment_methods",
+    "sweep_payouts",
     "sweep_plan_moves",
     "sweep_refunds",
     "sweep_setup_intents",

@@ -52,6 +52,7 @@ from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_
 from tests.support.dunning_states import CASES
 from tests.support.inbound_event_states import INBOUND_EVENTS
 from tests.support.payment_states import PAYMENTS
+from tests.support.payouts import PAYOUTS
 from tests.support.plan_move_states import MOVE_ITEMS, MOVES
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
@@ -550,6 +551,7 @@ TABLES: Final = (
     NOTICES,
     OUTCOMES,
     PAYMENT_METHODS,
+    PAYOUTS,
     RESERVATIONS,
     REVIEWS,
     RUNS,
