@@ -29,6 +29,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "renew-credit-grants": {"task": "accounts.renew_credit_grants", "schedule": timedelta(minutes=5)},
     "expire-credit-grants": {"task": "accounts.expire_credit_grants", "schedule": timedelta(hours=1)},
     "sweep-starter-credit": {"task": "accounts.sweep_starter_credit", "schedule": timedelta(minutes=10)},
+    "sweep-inbound-events": {"task": "invoicing.sweep_inbound_events", "schedule": timedelta(minutes=1)},
+    "purge-inbound-bodies": {"task": "invoicing.purge_inbound_bodies", "schedule": crontab(hour=4, minute=20)},
     "sweep-payment-methods": {"task": "invoicing.sweep_payment_methods", "schedule": timedelta(minutes=10)},
     "sweep-setup-intents": {"task": "invoicing.sweep_setup_intents", "schedule": timedelta(minutes=5)},
     "sweep-refunds": {"task": "invoicing.sweep_refunds", "schedule": timedelta(minutes=5)},

@@ -39,6 +39,7 @@ from invoicing.models import InboundEvent, InboundEventStatus
 HANDLE_JOB: Final = "invoicing.handle_inbound_event"
 PARKED: Final = "webhook_parked"
 UNMATCHED: Final = "webhook_unmatched"
+REFUSED: Final = "webhook_refused"
 LEASE: Final = timedelta(minutes=5)
 """How long an attempt may take; far longer than all calls to the provider within one."""
 MAX_ATTEMPTS: Final = 10
@@ -193,8 +194,9 @@ def settle_event(
     event.last_error = ""
     columns = ["status", "outcome", "account", "handled_at", "leased_until", "next_attempt_at", "last_error"]
     event.save(update_fields=columns)
-    if account is not None:
-        settle_work_item(kind=UNMATCHED, subject=_name_object(event), at=at, actor=SYSTEM, comment=outcome)
+    if status == InboundEventStatus.HANDLED:
+        for kind in (UNMATCHED, REFUSED):
+            settle_work_item(kind=kind, subject=_name_object(event), at=at, actor=SYSTEM, comment=outcome)
     _ring_for_next(event)
 
 
@@ -257,9 +259,24 @@ def report_unmatched(event: InboundEvent, *, detail: str, at: datetime) -> WorkI
     )
 
 
+def report_refused(event: InboundEvent, *, account: Account, reason: str, at: datetime) -> WorkItem:
+    """Tell operators of something of an account that could not be followed here. In the caller's transaction."""
+    return open_work_item(
+        kind=REFUSED,
+        subject=_name_object(event),
+        title=f"{event.provider} {event.object_kind or 'object'} {event.object_id} is not followed",
+        detail=f"{event.type} was not applied: {reason}.",
+        data={"event": event.public_id, "provider": event.provider, "event_id": event.event_id, "type": event.type},
+        account_id=account.pk,
+        at=at,
+        actor=SYSTEM,
+    )
+
+
 def register_webhook_work_items() -> None:
     """Make the kinds of work items of this module known."""
     register_kind(WorkItemKind(PARKED, "Webhook that fails", {"retry": _handle_item_again}))
+    register_kind(WorkItemKind(REFUSED, "Webhook that was not applied", {"handle_again": _handle_item_again}))
     register_kind(WorkItemKind(UNMATCHED, "Webhook without an account", {"handle_again": _handle_item_again}))
 
 

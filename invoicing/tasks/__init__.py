@@ -15,6 +15,7 @@ from invoicing.tasks.revenue import release_revenue
 from invoicing.tasks.runs import run_billing_cycle, sweep_billing_runs, work_billing_run
 from invoicing.tasks.schedules import advance_schedules
 from invoicing.tasks.setup_intents import sweep_setup_intents
+from invoicing.tasks.webhooks import handle_inbound_event, purge_inbound_bodies, sweep_inbound_events
 
 __all__ = [
     "advance_schedules",
@@ -22,7 +23,9 @@ __all__ = [
     "check_thresholds_of",
     "collect_due_invoices",
     "collect_invoices",
+    "handle_inbound_event",
     "purge_billing_job_files",
+    "purge_inbound_bodies",
     "release_payment_method",
     "release_revenue",
     "resume_due_subscriptions",
@@ -35,6 +38,7 @@ __all__ = [
     "sweep_billing_runs",
     "sweep_due_grace_periods",
     "sweep_due_interim_invoices",
+    "sweep_inbound_events",
     "sweep_invoice_documents",
     "sweep_payment_methods",
     "sweep_payouts",
