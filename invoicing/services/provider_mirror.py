@@ -122,7 +122,7 @@ def mirror_attached_method(
 
 @transaction.atomic
 def mirror_detached_method(*, method_id: UUID, at: datetime, actor: Actor) -> PaymentMethod | None:
-    """Detach a method that the provider has no more, the only one of a paying account too; None if it is not attached."""
+    """Detach a method that the provider has no more, be it the only one of the account; None if it is not attached."""
     found = PaymentMethod.objects.filter(pk=method_id, status=PaymentMethodStatus.ATTACHED).first()
     if found is None:
         return None

@@ -34,7 +34,7 @@ class Provider(PaymentGateway, BillingProvider, Protocol):
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What became of an event, as a sentence; `account` is whose it was. Not `is_applied`: it is kept, and changed nothing.
+    What became of an event, as a sentence; `account` is whose it was. Without `is_applied` it is kept, no more.
     """
 
     text: str
