@@ -21,7 +21,9 @@ class HookedStripe:
     def __init__(self, server: StripeServer) -> None:
         self.server = server
         self.answers: list[int] = []
-        self.client = stripe.StripeClient(server.test_key, base_addresses={"api": server.url}, max_network_retries=0).v1
+        self.client: Any = stripe.StripeClient(
+            server.test_key, base_addresses={"api": server.url}, max_network_retries=0
+        ).v1
         server.add_endpoint("https://billing.example.com/hooks", receive=self._receive)
 
     def _receive(self, body: bytes, headers: Mapping[str, str]) -> int:
