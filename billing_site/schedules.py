@@ -14,6 +14,7 @@ from celery.schedules import crontab
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-billing-cycle": {"task": "invoicing.run_billing_cycle", "schedule": timedelta(minutes=5)},
     "collect-due-invoices": {"task": "invoicing.collect_due_invoices", "schedule": timedelta(minutes=1)},
+    "sweep-dunning": {"task": "invoicing.sweep_dunning", "schedule": timedelta(minutes=5)},
     "settle-payments": {"task": "invoicing.settle_payments", "schedule": timedelta(minutes=10)},
     "resume-due-subscriptions": {"task": "invoicing.resume_due_subscriptions", "schedule": timedelta(minutes=5)},
     "cancel-unpaid-starts": {"task": "invoicing.cancel_unpaid_starts", "schedule": timedelta(minutes=5)},

@@ -11,6 +11,7 @@ class InvoicingConfig(AppConfig):
         from invoicing.services.bank_transfer_rows import register_bank_transfer_work
         from invoicing.services.credit_note_approvals import register_credit_note_approvals
         from invoicing.services.dunning_mails import register_dunning_mails
+        from invoicing.services.dunning_sweep import register_dunning_work
         from invoicing.services.grant_approvals import register_grant_approvals
         from invoicing.services.inbound_events import register_webhook_work_items
         from invoicing.services.invoice_mails import register_mail_composers
@@ -23,6 +24,7 @@ class InvoicingConfig(AppConfig):
         register_checks()
         register_mail_composers()
         register_dunning_mails()
+        register_dunning_work()
         register_review_approvals()
         register_grant_approvals()
         register_credit_note_approvals()

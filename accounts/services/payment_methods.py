@@ -42,6 +42,8 @@ _SETTLED: Final = (
     "updated_at",
 )
 STARTER_CREDIT_JOB: Final = "accounts.grant_starter_credit"
+NEW_METHOD_JOB: Final = "invoicing.collect_after_new_method"
+"""Rung when there is something new to charge; what is owed may be collected."""
 
 
 class LastPaymentMethod(DomainError):
@@ -131,6 +133,8 @@ def settle_attached(
     method.status, method.attached_at = PaymentMethodStatus.ATTACHED, at
     method.save(update_fields=_SETTLED)
     _emit("attached", method, at=at, actor=actor, reason=reason)
+    if method.needs_provider:
+        jobs.enqueue(NEW_METHOD_JOB, account_id=str(account.pk))
     verified = PaymentMethod.objects.filter(account_id=account.pk, verified_at__isnull=False)
     if is_verified and not verified.exclude(pk=method.pk).exists():
         jobs.enqueue(STARTER_CREDIT_JOB, account_id=str(account.pk))
@@ -297,6 +301,8 @@ def _make_default(
     method.save(update_fields=["is_default", "updated_at"])
     previous = {"payment_method_id": None if old is None else old.public_id}
     _emit("default_changed", method, at=at, actor=actor, reason=reason, previous=previous)
+    if method.needs_provider:
+        jobs.enqueue(NEW_METHOD_JOB, account_id=str(method.account_id))
 
 
 def _release_subscriptions(method: PaymentMethod, *, at: datetime, actor: Actor, reason: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -17,6 +18,7 @@ from accounts.models.payment_method import PROVIDER_TYPES
 from invoicing.calculation.dunning import Terms, read_terms
 from invoicing.models import (
     OPEN_CASES,
+    STEPPING_CASES,
     DunningAccount,
     DunningCampaign,
     DunningCase,
@@ -94,20 +96,53 @@ def list_failing(invoice_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
     return set(rows.values_list("invoice_id", flat=True)) if invoice_ids else set()
 
 
-def find_untried_method(invoice: Invoice) -> PaymentMethod | None:
+def is_method_tried(invoice_id: uuid.UUID, method: PaymentMethod | None) -> bool:
+    """Tell whether an invoice was charged to a method before, whatever came of it."""
+    return PaymentAllocation.objects.filter(invoice=invoice_id, intent__payment_method=method).exists()
+
+
+def find_untried_method(invoice: Invoice, *, since: datetime | None = None) -> PaymentMethod | None:
     """
     Return a method to which an open invoice is to be charged now, because it has not been yet, or None.
 
-    That is a new one, or a new default. New is what was attached since the case opened, or since the invoice was issued
-    where there is no case; the method that would be charged anyhow counts whenever it was attached. Each is tried once
-    of itself.
+    In dunning that is what was attached since it began, or is charged by default now, whenever that was attached; for
+    other invoices what was attached since they were issued (and since `since`). Each method is tried once of itself,
+    and none while a person holds the dunning, or has ended it.
     """
-    case = find_open_case(invoice.pk)
-    since = invoice.finalized_at if case is None else case.opened_at
-    if since is None:
+    case = DunningCase.objects.filter(invoice=invoice).order_by("-id").first()
+    if case is not None and case.status not in (*STEPPING_CASES, "paid"):
+        return None
+    in_dunning = case is not None and case.is_open
+    begun = case.opened_at if case is not None and in_dunning else invoice.finalized_at
+    if begun is None or (not in_dunning and invoice.next_attempt_at is not None):
         return None
     usual = choose_method(invoice)
     tried = PaymentAllocation.objects.filter(invoice=invoice, intent__payment_method=OuterRef("pk"))
-    wanted = Q(attached_at__gte=since) | Q(pk=usual.pk if usual is not None else None)
+    wanted = Q(attached_at__gte=begun if since is None or in_dunning else max(begun, since))
+    if in_dunning and usual is not None:
+        wanted |= Q(pk=usual.pk)
     found = list(list_chargeable(invoice.account_id).filter(wanted).exclude(Exists(tried)).order_by("-id"))
     return next((each for each in found if usual is not None and each.pk == usual.pk), found[0] if found else None)
+
+
+def list_with_new_methods(*, since: datetime, account_id: uuid.UUID | None = None, limit: int) -> list[uuid.UUID]:
+    """
+    Return open invoices that `find_untried_method` may have something for, oldest first.
+
+    Those that are not in dunning only where a method was attached since `since`.
+    """
+    tried = PaymentAllocation.objects.filter(invoice=OuterRef(OuterRef("pk")), intent__payment_method=OuterRef("pk"))
+    methods = PaymentMethod.objects.filter(
+        account=OuterRef("account"), status=PaymentMethodStatus.ATTACHED, type__in=PROVIDER_TYPES
+    ).exclude(Exists(tried))
+    cases = DunningCase.objects.filter(invoice=OuterRef("pk"), status__in=STEPPING_CASES)
+    rows = Invoice.objects.filter(status="open").filter(
+        Q(Exists(cases), Exists(methods))
+        | Q(
+            Exists(methods.filter(attached_at__gte=since).filter(attached_at__gte=OuterRef("finalized_at"))),
+            next_attempt_at__isnull=True,
+        )
+    )
+    if account_id is not None:
+        rows = rows.filter(account=account_id)
+    return list(rows.order_by("id").values_list("pk", flat=True)[:limit])

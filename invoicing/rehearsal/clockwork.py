@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from accounts.models import (
     BILLABLE_STATUSES,
@@ -26,9 +27,13 @@ from accounts.services.credit_grants import expire_grants
 from accounts.services.deposits import expire_deposits
 from billing_site.kernel import clock
 from billing_site.kernel.money import format_decimal
-from invoicing.models import BillingRun, Invoice, OutcomeStatus, RunOutcome
+from billing_site.kernel.periods import local_midnight
+from invoicing.gateways.local import LocalGateway
+from invoicing.models import BillingRun, DunningCampaign, DunningCase, Invoice, OutcomeStatus, RunOutcome
 from invoicing.rehearsal.world import Refused, World
+from invoicing.services.collecting import collect_due
 from invoicing.services.cost_alerts import evaluate_cost_alerts
+from invoicing.services.dunning_sweep import sweep_dunning
 from invoicing.services.grace import sweep_grace_periods
 from invoicing.services.incomplete import cancel_unpaid_starts
 from invoicing.services.interim import sweep_interim_invoices
@@ -37,6 +42,9 @@ from invoicing.services.run_work import work_run
 from invoicing.services.runs import RunRequest, plan_run
 from invoicing.services.schedule_steps import advance_schedule
 from metering.models import CostAlert
+
+# A payment that fails ends in a cancellation at most, and that in one more invoice.
+_ROUNDS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +215,45 @@ def _ring_grace(world: World) -> list[str]:
     return [f"drafts issued: {len(issued)}"] if issued else []
 
 
+def _find_next_attempt(world: World, after: datetime, until: datetime) -> datetime | None:
+    """Return when the next invoice is to be collected, or dunning that is held goes on."""
+    rows = {"account_id__in": world.account_ids}
+    planned = Invoice.objects.filter(**rows, next_attempt_at__gt=after, next_attempt_at__lte=until)
+    held = DunningCase.objects.filter(**rows, held_until__gt=after, held_until__lte=until)
+    late = _find_next_overdue(world, after, until)
+    found = [
+        planned.order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first(),
+        held.order_by("held_until").values_list("held_until", flat=True).first(),
+        late,
+    ]
+    return min((each for each in found if each is not None), default=None)
+
+
+def _find_next_overdue(world: World, after: datetime, until: datetime) -> datetime | None:
+    """Return the first midnight, where the account is, at which an open invoice becomes overdue; if anybody asks."""
+    if not DunningCampaign.objects.filter(org_id=world.org_id, is_active=True, on_overdue=True).exists():
+        return None
+    rows = Invoice.objects.filter(account_id__in=world.account_ids, status="open", dunning_cases__isnull=True)
+    days = [
+        local_midnight(due + timedelta(days=1), ZoneInfo(zone))
+        for due, zone in rows.values_list("due_date", "account__timezone")
+        if due is not None
+    ]
+    return min((each for each in days if after < each <= until), default=None)
+
+
+def collect_open(world: World) -> list[str]:
+    """Do what follows an issued invoice, a failed payment and a new card, until nothing is left to do now."""
+    tried = 0
+    for _ in range(_ROUNDS):
+        by: dict[str, Any] = {"at": world.now, "account_ids": world.account_ids, "gateway": LocalGateway()}
+        attempts = collect_due(**by)
+        if not attempts + sweep_dunning(**by):
+            break
+        tried += attempts
+    return [f"invoices collected: {tried} tried"] if tried else []
+
+
 def _find_next_period(world: World, after: datetime, until: datetime) -> datetime | None:
     """Return when the next alert that has had its say is armed again."""
     silent = CostAlert.objects.filter(
@@ -241,5 +288,6 @@ SCHEDULES: Final[tuple[Schedule, ...]] = (
     Schedule("subscription schedules", _find_next_step, _ring_steps),
     Schedule("billing cycle", _find_next_boundary, _ring_cycle),
     Schedule("grace periods", _find_next_grace, _ring_grace),
+    Schedule("collection", _find_next_attempt, collect_open),
     Schedule("cost alerts", _find_next_period, look_at_alerts),
 )

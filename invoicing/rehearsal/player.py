@@ -162,6 +162,7 @@ class _Player:
             with transaction.atomic(), clock.travel(self.world.now):
                 if step.action is not None:
                     remarks = [*step.action.play(self.world), *clockwork.bill_thresholds(self.world)]
+                    remarks += clockwork.collect_open(self.world)
                     done.remarks = (*remarks, *clockwork.look_at_alerts(self.world))
                 check_promises()
         except DomainError as error:

@@ -37,7 +37,9 @@ from invoicing.models import (
 )
 from invoicing.queries.collection import choose_method, is_collected_by_itself, list_due_invoices
 from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_stored
+from invoicing.queries.dunning import is_method_tried
 from invoicing.services.charging import ask_provider, begin_call
+from invoicing.services.dunning import choose_step_method
 from invoicing.services.invoices import lock_invoice, lock_parties
 from invoicing.services.payment_booking import fail_attempt
 
@@ -96,6 +98,7 @@ def collect_invoice(
     method: PaymentMethod | None = None,
     off_session: bool = True,
     only_if_due: bool = False,
+    only_untried: bool = False,
     mark: RequestMark | None = None,
     gateway: PaymentGateway | None = None,
     reason: str = "",
@@ -105,8 +108,9 @@ def collect_invoice(
 
     What was taken stays taken; when something remains, the invoice stays as it is and counts a failed attempt. Charged
     is `method`, else that of the subscription, else of the account; what is collected by invoice only charges one that
-    is named. Call it outside a transaction. With `only_if_due` nothing happens unless its next attempt is due. A repeat
-    of a keyed request (`mark`) goes on with the first one's attempt.
+    is named. Call it outside a transaction. With `only_if_due` nothing happens unless its next attempt is due, and what
+    dunning has stopped charges nothing; with `only_untried` nothing happens if `method` was charged for it before. A
+    repeat of a keyed request (`mark`) goes on with the first one's attempt.
     :raises NotFound: if there is no such invoice. :raises InvalidState: if it is neither open nor uncollectible.
     :raises CollectionInProgress: while another attempt is not settled.
     Source: contract chapter Collection; endpoint invoice_pay.
@@ -118,6 +122,7 @@ def collect_invoice(
         method=method,
         off_session=off_session,
         only_if_due=only_if_due,
+        only_untried=only_untried,
         mark=mark or RequestMark(),
         gateway=gateway,
         reason=reason,
@@ -138,6 +143,7 @@ def _begin(
     method: PaymentMethod | None,
     off_session: bool,
     only_if_due: bool,
+    only_untried: bool,
     mark: RequestMark,
     gateway: PaymentGateway | None,
     reason: str,
@@ -151,6 +157,8 @@ def _begin(
         return _go_on(invoice, repeated)
     if only_if_due and (invoice.next_attempt_at is None or invoice.next_attempt_at > at):
         return _Begun(Collection(error="Nothing is due."))
+    if only_untried and is_method_tried(invoice.pk, method):
+        return _Begun(Collection(error="It was charged before."))
     if invoice.status not in PAYABLE_STATUSES:
         raise InvalidState("Only what is open or uncollectible can be paid.", current_status=invoice.status)
     if PaymentAllocation.objects.filter(invoice=invoice, is_open=True).exists():
@@ -166,7 +174,7 @@ def _begin(
     if not invoice.amount_remaining:
         remember(mark, subject_id=invoice.public_id, at=at)
         return _Begun(collection)
-    chosen = method or (choose_method(invoice) if is_collected_by_itself(invoice) else None)
+    chosen = method or _choose(invoice, only_if_due)
     if chosen is None:
         error = _tell_rest(invoice, taken)
         fail_attempt(invoice, error=error, decline_reason="", at=at, actor=actor, reason=reason)
@@ -177,6 +185,12 @@ def _begin(
     begin_call(intent, PendingCall.PAY, key=key, at=at, method=chosen, off_session=off_session)
     remember(mark, subject_id=intent.public_id, at=at)
     return _Begun(collection, intent.pk)
+
+
+def _choose(invoice: Invoice, is_step: bool) -> PaymentMethod | None:
+    if is_step:
+        return choose_step_method(invoice)
+    return choose_method(invoice) if is_collected_by_itself(invoice) else None
 
 
 def _go_on(invoice: Invoice, repeated: str) -> _Begun:

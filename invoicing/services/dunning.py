@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from accounts.models import Subscription, SubscriptionStatus
+from accounts.models import PaymentMethod, Subscription, SubscriptionStatus
 from accounts.queries.snapshots import describe_subscription, find_changes
 from billing_site.kernel import jobs
 from billing_site.kernel.actors import Actor
 from billing_site.platform.services import events
 from invoicing.calculation.dunning import Message
-from invoicing.gateways.declines import is_permanent
+from invoicing.gateways.declines import PERMANENT, is_permanent
 from invoicing.models import (
     OPEN_CASES,
     STEPPING_CASES,
@@ -33,6 +33,7 @@ from invoicing.models import (
 from invoicing.queries.collection import choose_method, is_collected_by_itself
 from invoicing.queries.dunning import (
     find_last_payment,
+    find_open_case,
     find_terms,
     list_chargeable,
     list_subscriptions,
@@ -90,7 +91,7 @@ def record_failed_attempt(invoice: Invoice, *, decline_reason: str, at: datetime
         case=case,
         step=case.step if is_counted else 0,
         made_at=made_at,
-        outcome=AttemptOutcome.FAILED,
+        outcome=AttemptOutcome.FAILED if decline_reason else AttemptOutcome.NOT_TRIED,
         method=method,
         decline_reason=decline_reason,
         amount=invoice.amount_remaining,
@@ -184,6 +185,27 @@ def record_paid(invoices: Iterable[Invoice], *, at: datetime, actor: Actor) -> l
     return cases
 
 
+def choose_step_method(invoice: Invoice) -> PaymentMethod | None:
+    """
+    Return the method that a step of itself is to charge for an invoice; None for none.
+
+    That is the usual one, unless it was declined for good in this case and another one came since: then that. While a
+    case is stopped there is none.
+    """
+    usual = choose_method(invoice) if is_collected_by_itself(invoice) else None
+    case = find_open_case(invoice.pk)
+    if case is None or usual is None:
+        return usual
+    if case.status == DunningStatus.STOPPED:
+        return None
+    declined = DunningAttempt.objects.filter(case=case, decline_reason__in=PERMANENT, method__isnull=False)
+    dead = set(declined.values_list("method_id", flat=True))
+    if usual.pk not in dead:
+        return usual
+    newer = list_chargeable(invoice.account_id).filter(attached_at__gte=case.opened_at).exclude(pk__in=dead)
+    return newer.order_by("-id").first() or usual
+
+
 def end_case(case: DunningCase, status: DunningStatus, *, at: datetime) -> None:
     """Store that a locked open case has ended."""
     case.status, case.ended_at = status.value, at
@@ -192,8 +214,8 @@ def end_case(case: DunningCase, status: DunningStatus, *, at: datetime) -> None:
 
 
 def plan_attempt(case: DunningCase, invoice: Invoice) -> None:
-    """Store on a locked invoice when it is to be collected by itself: with the next step, while methods are tried."""
-    planned = case.next_step_at if case.status == DunningStatus.RUNNING else None
+    """Store on a locked invoice when it is to be collected by itself: with the next step, unless the case is held."""
+    planned = case.next_step_at if case.status in STEPPING_CASES else None
     if invoice.next_attempt_at != planned:
         invoice.next_attempt_at = planned
         invoice.save(update_fields=["next_attempt_at", "updated_at"])

@@ -3,6 +3,7 @@
 from invoicing.tasks.billing_jobs import purge_billing_job_files, sweep_billing_jobs, work_billing_job
 from invoicing.tasks.collecting import collect_due_invoices, collect_invoices, settle_payments
 from invoicing.tasks.documents import store_invoice_documents, sweep_invoice_documents
+from invoicing.tasks.dunning import collect_after_new_method, settle_dunning, sweep_dunning
 from invoicing.tasks.grace import sweep_due_grace_periods
 from invoicing.tasks.incomplete import cancel_unpaid_starts
 from invoicing.tasks.interim import check_thresholds_of, sweep_due_interim_invoices
@@ -19,6 +20,9 @@ from invoicing.tasks.webhooks import handle_inbound_event, purge_inbound_bodies,
 
 __all__ = [
     "advance_schedules",
+    "collect_after_new_method",
+    "settle_dunning",
+    "sweep_dunning",
     "cancel_unpaid_starts",
     "check_thresholds_of",
     "collect_due_invoices",
