@@ -270,10 +270,10 @@ def _describe_firing(world: World, firing: CostAlertFiring) -> Document:
     }
 
 
-def list_event_types(world: World) -> list[str]:
-    """Return the types of the events of the story's accounts, in the order they happened."""
+def list_events(world: World) -> list[tuple[str, str]]:
+    """Return account and type of the events of the story's accounts, in the order they happened."""
     rows = Event.objects.filter(account_id__in=world.account_ids).order_by("created_at", "id")
-    return list(rows.values_list("type", flat=True))
+    return [(world.name_account(key), type) for key, type in rows.values_list("account_id", "type") if key is not None]
 
 
 def show_period(period: Period, zone: ZoneInfo) -> str:

@@ -11,7 +11,7 @@ from invoicing.rehearsal.documents import (
     list_alerts,
     list_balances,
     list_credit_notes,
-    list_event_types,
+    list_events,
     list_grants,
     list_issued,
     list_payment_methods,
@@ -26,6 +26,7 @@ from invoicing.rehearsal.matching import (
     describe_line,
     pair_up,
 )
+from invoicing.rehearsal.sent import list_dunning, list_mails
 from invoicing.rehearsal.world import World
 
 
@@ -60,7 +61,7 @@ def check_expectation(world: World, expectation: Expectation) -> Checked:
         for name, entries in expectation.sections.items()
     ]
     if expectation.events is not None:
-        compared = _compare_events(expectation.events, list_event_types(world), exact=expectation.exact)
+        compared = _compare_events(expectation.events, list_events(world), exact=expectation.exact)
         sections.append(Section("events", (Comparison("events in order", expectation.line, tuple(compared)),)))
     return Checked(expectation.line, tuple(sections))
 
@@ -79,6 +80,10 @@ def _compare_section(world: World, name: str, entries: Sequence[Entry], exact: b
             actuals = list_payment_methods(world)
         case "alerts":
             actuals = list_alerts(world)
+        case "mails":
+            actuals = list_mails(world)
+        case "dunning":
+            actuals = list_dunning(world)
         case _:
             actuals = list_balances(world, entries)
     kinds = SECTIONS[name]
@@ -91,6 +96,10 @@ def describe_document(document: Mapping[str, Any]) -> str:
         lines = "; ".join(describe_line(line) for line in document["lines"])
         total = f"{document['total']} {document['currency'].upper()}"
         return f"{document['number']} {document['account']} {document['date']} {total} ({lines})"
+    if "kind" in document:
+        return " ".join(filter(None, (document["account"], document["kind"], document["date"], document["invoices"])))
+    if "step" in document:
+        return f"{document['account']} {document['invoice']} {document['status']} after step {document['step']}"
     if "remaining" in document:
         left = f"{document['remaining']} of {document['amount']} {document['currency'].upper()}"
         return " ".join(filter(None, (document["account"], document["name"] or document["tags"], left)))
@@ -104,16 +113,18 @@ def describe_document(document: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (document.get("account") or "unknown account", document.get("currency", "").upper())))
 
 
-def _compare_events(expected: Sequence[str], actual: Sequence[str], *, exact: bool) -> list[Compared]:
+def _compare_events(expected: Sequence[str], actual: Sequence[tuple[str, str]], *, exact: bool) -> list[Compared]:
+    """Compare events in order: each is its type, or its account and its type (`acme invoice.paid`)."""
+
     def cost(i: int, j: int) -> int:
         # A pair of two different events says no more than one missing and one too many.
-        return 0 if expected[i] == actual[j] else 20_002
+        return 0 if expected[i] in (actual[j][1], " ".join(actual[j])) else 20_002
 
     compared = []
     for i, j in pair_up(len(expected), len(actual), cost, exact=exact):
         if i is not None:
-            found = actual[j] if j is not None else NOTHING
+            found = " ".join(actual[j]) if j is not None else NOTHING
             compared.append(Compared("event", expected[i], found, j is not None))
         elif exact and j is not None:
-            compared.append(Compared("event", NOTHING, actual[j], False))
+            compared.append(Compared("event", NOTHING, " ".join(actual[j]), False))
     return compared

@@ -125,6 +125,22 @@ ALERT: Final[Mapping[str, Kind]] = {
     "threshold": "number",
     "period": "period",
 }
+MAIL: Final[Mapping[str, Kind]] = {
+    "account": "text",
+    "kind": "text",
+    "date": "day",
+    "invoices": "text",
+    "subject": "text",
+}
+DUNNING: Final[Mapping[str, Kind]] = {
+    "account": "text",
+    "invoice": "text",
+    "status": "text",
+    "step": "number",
+    "next": "day",
+    "stopped": "text",
+    "ended": "day",
+}
 SECTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "invoices": INVOICE,
     "credit_notes": CREDIT_NOTE,
@@ -133,11 +149,16 @@ SECTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "subscriptions": SUBSCRIPTION,
     "payment_methods": PAYMENT_METHOD,
     "alerts": ALERT,
+    "mails": MAIL,
+    "dunning": DUNNING,
 }
 NOT_YET: Final = ("refunds", "quotas")
 # What says which document is meant, rather than what it is like: pairing looks at these first.
 IDENTITY: Final = frozenset(
-    {"account", "alert", "subscription", "method", "number", "type", "plan", "meter", "name", "tag", "tags"}
+    {
+        *("account", "alert", "subscription", "method", "number", "type", "plan", "meter", "name", "tag", "tags"),
+        *("kind", "invoice"),
+    }
 )
 HINTS: Final[Mapping[Kind, str]] = {
     "text": "a word",

@@ -36,8 +36,8 @@ from invoicing.models import (
     PendingCall,
 )
 from invoicing.queries.collection import choose_method, is_collected_by_itself, list_due_invoices
-from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_stored
 from invoicing.queries.dunning import is_method_tried
+from invoicing.services.balance_payments import PAYABLE_STATUSES, pay_from_stored
 from invoicing.services.charging import ask_provider, begin_call
 from invoicing.services.dunning import choose_step_method
 from invoicing.services.invoices import lock_invoice, lock_parties

@@ -241,27 +241,22 @@ def _list(
 ) -> list[tuple[uuid.UUID, datetime]]:
     if accounts is not None:
         rows = rows.filter(account__in=accounts)
-    found = rows.order_by("id").values_list("pk", "account__test_clock__now_at")[:limit]
+    clock_time = "account__test_clock__now_at"
+    found = rows.order_by("id").values_list("pk", clock_time)[:limit]
     return [(key, now or at) for key, now in found]
 
 
-def _list_to_settle(
-    at: datetime, limit: int, accounts: Sequence[uuid.UUID] | None
-) -> list[tuple[uuid.UUID, datetime]]:
+def _list_to_settle(at: datetime, limit: int, accounts: Sequence[uuid.UUID] | None) -> list[tuple[uuid.UUID, datetime]]:
     rows = DunningCase.objects.filter(status=DunningStatus.EXHAUSTED, settled_at__isnull=True)
     return _list(rows, at, limit, accounts)
 
 
-def _list_released(
-    at: datetime, limit: int, accounts: Sequence[uuid.UUID] | None
-) -> list[tuple[uuid.UUID, datetime]]:
+def _list_released(at: datetime, limit: int, accounts: Sequence[uuid.UUID] | None) -> list[tuple[uuid.UUID, datetime]]:
     rows = DunningCase.objects.filter(_by_clock("held_until", at), status=DunningStatus.HELD)
     return _list(rows, at, limit, accounts)
 
 
-def _list_overdue(
-    at: datetime, limit: int, accounts: Sequence[uuid.UUID] | None
-) -> list[tuple[uuid.UUID, datetime]]:
+def _list_overdue(at: datetime, limit: int, accounts: Sequence[uuid.UUID] | None) -> list[tuple[uuid.UUID, datetime]]:
     """Return open invoices that a campaign may ask for because they are overdue; days differ by zone at most by one."""
     asking = DunningCampaign.objects.filter(is_active=True, on_overdue=True)
     if not asking.exists():
