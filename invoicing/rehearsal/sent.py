@@ -35,7 +35,11 @@ def list_mails(world: World) -> list[Document]:
         if attempt.notice_id is not None:
             attempts[attempt.notice_id].append(attempt)
     zones = dict(Account.objects.filter(pk__in=world.account_ids).values_list("pk", "timezone"))
-    return [_describe_mail(world, row, attempts[row.pk], ZoneInfo(zones[row.account_id])) for row in rows]
+    return [
+        _describe_mail(world, row, attempts[row.pk], ZoneInfo(zones[row.account_id]))
+        for row in rows
+        if row.account_id is not None
+    ]
 
 
 def _describe_mail(world: World, row: Notice, attempts: list[DunningAttempt], zone: ZoneInfo) -> Document:
@@ -58,8 +62,8 @@ def _describe_mail(world: World, row: Notice, attempts: list[DunningAttempt], zo
 def _find_document(row: Notice, kind: str) -> tuple[datetime | None, str]:
     """Return when the document of a mail was issued, or paid, and the number of its invoice."""
     if kind == "credit_note":
-        note = CreditNote.objects.select_related("invoice").get(pk=CreditNote.parse_id(row.about))
-        return note.issued_at, note.invoice.number_text
+        note = CreditNote.objects.select_related("invoice").filter(pk=CreditNote.parse_id(row.about)).first()
+        return (None, "") if note is None else (note.issued_at, note.invoice.number_text)
     invoice = Invoice.objects.filter(pk=Invoice.parse_id(row.about)).first()
     if invoice is None:
         return None, ""

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from accounts.models import Account, Subscription, SubscriptionStatus
+from accounts.models import RUNNING_STATUSES, Account, Subscription, SubscriptionStatus
 from billing_site.kernel.actors import SYSTEM, Actor
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.periods import local_date
@@ -168,11 +168,13 @@ def _end(subscription: Subscription, end_state: str, *, at: datetime, actor: Act
     cancel_subscription(
         subscription_id=subscription.pk, at=at, actor=actor, at_period_end=False, unused="forfeit", comment=_REASON
     )
-    if end_state != DunningEnd.FREE_PLAN or not settings.BILLING_DEFAULT_PLAN:
+    plan_key = settings.BILLING_DEFAULT_PLAN
+    running = Subscription.objects.filter(account=subscription.account_id, status__in=RUNNING_STATUSES)
+    if end_state != DunningEnd.FREE_PLAN or running.filter(plan_version__plan__key=plan_key).exists():
         return
     account = Account.objects.select_related("test_clock").get(pk=subscription.account_id)
     start_subscription(
-        account=account, plan_key=settings.BILLING_DEFAULT_PLAN, at=at, actor=actor, reason=_REASON, payment_gated=False
+        account=account, plan_key=plan_key, at=at, actor=actor, reason=_REASON, payment_gated=False
     )
 
 

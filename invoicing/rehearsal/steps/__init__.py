@@ -25,6 +25,7 @@ from invoicing.rehearsal.steps.cycles import RunCycle
 from invoicing.rehearsal.steps.deposits import Deposit
 from invoicing.rehearsal.steps.discounts import Discount, Redeem
 from invoicing.rehearsal.steps.drafts import ActOnInvoice, AddLine, CreateInvoice, DiscountInvoice, RemoveLine
+from invoicing.rehearsal.steps.dunning import SetDunning
 from invoicing.rehearsal.steps.invoices import Pay, VoidInvoice
 from invoicing.rehearsal.steps.items import ChangeParts
 from invoicing.rehearsal.steps.pauses import ExtendTrial, Pause, Resume
@@ -58,6 +59,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "discard": Decide.read_discard,
     "discount": Discount.read,
     "discount_invoice": DiscountInvoice.read,
+    "dunning": SetDunning.read,
     "extend_trial": ExtendTrial.read,
     "finalize_invoice": ActOnInvoice.reader("finalize_invoice"),
     "grant_credit": GrantCredit.read,
