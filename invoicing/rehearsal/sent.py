@@ -61,12 +61,12 @@ def _describe_mail(world: World, row: Notice, attempts: list[DunningAttempt], zo
 
 def _find_document(row: Notice, kind: str) -> tuple[datetime | None, str]:
     """Return when the document of a mail was issued, or paid, and the number of its invoice."""
-    if kind == "credit_note":
-        note = CreditNote.objects.select_related("invoice").filter(pk=CreditNote.parse_id(row.about)).first()
-        return (None, "") if note is None else (note.issued_at, note.invoice.number_text)
-    invoice = Invoice.objects.filter(pk=Invoice.parse_id(row.about)).first()
-    if invoice is None:
+    if kind == "credit_note" and (key := CreditNote.parse_id(row.about)) is not None:
+        note = CreditNote.objects.select_related("invoice").get(pk=key)
+        return note.issued_at, note.invoice.number_text
+    if (key := Invoice.parse_id(row.about)) is None:
         return None, ""
+    invoice = Invoice.objects.get(pk=key)
     return invoice.paid_at if kind == "payment" else invoice.finalized_at, invoice.number_text
 
 

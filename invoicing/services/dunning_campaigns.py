@@ -121,9 +121,7 @@ def _store(
 def _check(campaign: DunningCampaign, values: CampaignValues) -> None:
     found = [
         FieldError(f"/{fault.field}", fault.code, fault.detail)
-        for fault in check_terms(
-            delays_hours=values.delays_hours, end_state=values.end_state, messages=values.messages
-        )
+        for fault in check_terms(delays_hours=values.delays_hours, end_state=values.end_state, messages=values.messages)
     ]
     if not values.name.strip():
         found.append(FieldError("/name", "blank", "Give it a name."))

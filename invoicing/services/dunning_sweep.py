@@ -173,9 +173,7 @@ def _end(subscription: Subscription, end_state: str, *, at: datetime, actor: Act
     if end_state != DunningEnd.FREE_PLAN or running.filter(plan_version__plan__key=plan_key).exists():
         return
     account = Account.objects.select_related("test_clock").get(pk=subscription.account_id)
-    start_subscription(
-        account=account, plan_key=plan_key, at=at, actor=actor, reason=_REASON, payment_gated=False
-    )
+    start_subscription(account=account, plan_key=plan_key, at=at, actor=actor, reason=_REASON, payment_gated=False)
 
 
 def _tell(case: DunningCase, subscription: Subscription, refusal: DomainError, *, at: datetime, actor: Actor) -> None:

@@ -30,6 +30,7 @@ from invoicing.models import (
 )
 from invoicing.queries.members import list_billed_subscriptions, lock_subscriptions_of
 from invoicing.queries.pending_charges import select_waiting
+from invoicing.services.activation import activate_paid
 from invoicing.services.crediting import give_back_credits, sum_later_credits
 from invoicing.services.dunning import record_paid
 from invoicing.services.issuing import issue_invoices, snapshot_invoice
@@ -200,4 +201,6 @@ def void_invoice(*, invoice_id: uuid.UUID, at: datetime, actor: Actor, reason: s
         reason=reason,
     )
     record_paid([invoice], at=at, actor=actor)
+    if invoice.number is not None:
+        activate_paid([invoice], at=at, actor=actor)
     return invoice
