@@ -34,10 +34,10 @@ def activate_paid(invoices: Iterable[Invoice], *, at: datetime, actor: Actor) ->
     Make the subscriptions active that waited for those of the invoices that are paid, and return them.
 
     To be called in the transaction in which invoices turn paid, by whatever way, or void, once that is stored; the
-    caller has locked the account and the subscription. A void one frees only what is `past_due`. One that is `incomplete` or `unpaid` waits until nothing of it is owed; one
-    that is `past_due` until no other invoice is in dunning, overdue, uncollectible, or older than the one that is paid.
-    A start that waited gets the credit of its plan now. Subscriptions that come loaded with their invoices change with
-    their rows; no query when none of them waits.
+    caller has locked the account and the subscription. A void one frees only what is `past_due`. One that is
+    `incomplete` or `unpaid` waits until nothing of it is owed; one that is `past_due` until no other invoice is in
+    dunning, overdue, uncollectible, or older than the one that is paid. A start that waited gets the credit of its plan
+    now. Subscriptions that come loaded with their invoices change with their rows; no query when none of them waits.
     """
     settled = [each for each in invoices if each.status in _SETTLED and _may_wait(each)]
     billed = list_billed_subscriptions(settled)
@@ -57,8 +57,7 @@ def activate_paid(invoices: Iterable[Invoice], *, at: datetime, actor: Actor) ->
     rows = [
         row
         for row in rows
-        if row.status == SubscriptionStatus.PAST_DUE
-        or any(each.status == InvoiceStatus.PAID for each in paid[row.pk])
+        if row.status == SubscriptionStatus.PAST_DUE or any(each.status == InvoiceStatus.PAID for each in paid[row.pk])
     ]
     owed: dict[UUID, list[Invoice]] = defaultdict(list)
     others = list(Invoice.objects.filter(bills_any(locked), status__in=_OWED)) if locked else []
