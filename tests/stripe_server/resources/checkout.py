@@ -24,11 +24,12 @@ CHECKOUT_SESSION = Kind(
     expandable={
         "customer": "customer",
         "invoice": "invoice",
+        "line_items.data.discounts": "discount",
         "payment_intent": "payment_intent",
         "setup_intent": "setup_intent",
         "subscription": "subscription",
     },
-    on_request=("line_items",),
+    on_request=("line_items", "total_details.breakdown"),
 )
 MODES = ("payment", "setup", "subscription")
 STATUSES = ("complete", "expired", "open")

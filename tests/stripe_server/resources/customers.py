@@ -102,6 +102,13 @@ def search_customers(call: Call) -> Answer:
     return search(call, CUSTOMER, _living(call.store), fields=_SEARCHABLE)
 
 
+def list_sources(call: Call) -> Answer:
+    """GET /v1/customers/{id}/sources: cards of the time before payment methods, of which there are none."""
+    find_customer(call.store, call.id)
+    call.parameters.choice("object", ("bank_account", "card"))
+    return Page(CUSTOMER, [])
+
+
 def delete(call: Call) -> Answer:
     """DELETE /v1/customers/{id}: its payment methods are detached, its subscriptions end."""
     from tests.stripe_server.resources import payment_methods, subscriptions
@@ -226,5 +233,6 @@ ROUTES = (
     Route("GET", "/v1/customers/search", search_customers, "rak_customer_read"),
     Route("GET", _ONE, retrieve, "rak_customer_read"),
     Route("POST", _ONE, update, "rak_customer_write"),
+    Route("GET", f"{_ONE}/sources", list_sources, "rak_customer_read"),
     Route("DELETE", _ONE, delete, "rak_customer_write"),
 )

@@ -26,11 +26,16 @@ INVOICE = Kind(
     expandable={
         "customer": "customer",
         "default_payment_method": "payment_method",
+        "discounts": "discount",
+        "lines.data.discounts": "discount",
         "payments.data.payment.payment_intent": "payment_intent",
         "subscription": "subscription",
     },
     on_request=("payments",),
 )
+LINE_ITEM = Kind("line_item", "il_1", words="line item", expandable={"discounts": "discount"})
+DISCOUNT = Kind("discount", "di_1")
+"""Named in expansions; nobody gets one here."""
 STATUSES = ("draft", "open", "paid", "uncollectible", "void")
 _RETRY_SECONDS = 3 * 86400
 _SEARCHABLE = ("created", "currency", "customer", "metadata", "number", "status", "subscription", "total")
@@ -84,6 +89,11 @@ def list_invoices(call: Call) -> Answer:
             and method in {None, invoice["collection_method"]}
         ],
     )
+
+
+def list_lines(call: Call) -> Answer:
+    """GET /v1/invoices/{id}/lines."""
+    return Page(LINE_ITEM, call.store.get(INVOICE, call.id)["lines"]["data"])
 
 
 def search_invoices(call: Call) -> Answer:
@@ -362,6 +372,7 @@ ROUTES = (
     Route("GET", "/v1/invoices", list_invoices, "rak_invoice_read"),
     Route("GET", "/v1/invoices/search", search_invoices, "rak_invoice_read"),
     Route("GET", _ONE, retrieve, "rak_invoice_read"),
+    Route("GET", f"{_ONE}/lines", list_lines, "rak_invoice_read"),
     Route("POST", f"{_ONE}/pay", pay, "rak_invoice_write"),
     Route("POST", f"{_ONE}/void", void, "rak_invoice_write"),
     Route("POST", f"{_ONE}/mark_uncollectible", give_up, "rak_invoice_write"),

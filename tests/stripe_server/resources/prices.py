@@ -15,7 +15,7 @@ from tests.stripe_server.resources.products import PRODUCT, make_product
 from tests.stripe_server.routing import Answer, Call, Page, Route, Single
 from tests.stripe_server.store import Kind, Object, Store, copy_json
 
-PRICE = Kind("price", "price_1", expandable={"product": "product"}, on_request=("tiers",))
+PRICE = Kind("price", "price_1", expandable={"product": "product"}, on_request=("currency_options", "tiers"))
 INTERVALS = ("day", "month", "week", "year")
 USAGE_TYPES = ("licensed", "metered")
 TAX_BEHAVIORS = ("exclusive", "inclusive", "unspecified")

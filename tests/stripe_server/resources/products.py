@@ -68,6 +68,12 @@ def list_products(call: Call) -> Answer:
     return Page(PRODUCT, chosen)
 
 
+def list_features(call: Call) -> Answer:
+    """GET /v1/products/{id}/features: entitlements of Stripe's own, of which there are none."""
+    call.store.get(PRODUCT, call.id)
+    return Page(PRODUCT, [])
+
+
 def delete(call: Call) -> Answer:
     """DELETE /v1/products/{id}; refused once it has a price."""
     product = call.store.get(PRODUCT, call.id)
@@ -145,5 +151,6 @@ ROUTES = (
     Route("GET", "/v1/products", list_products, "rak_product_read"),
     Route("GET", _ONE, retrieve, "rak_product_read"),
     Route("POST", _ONE, update, "rak_product_write"),
+    Route("GET", f"{_ONE}/features", list_features, "rak_product_read"),
     Route("DELETE", _ONE, delete, "rak_product_write"),
 )

@@ -27,11 +27,13 @@ SUBSCRIPTION = Kind(
     expandable={
         "customer": "customer",
         "default_payment_method": "payment_method",
+        "discounts": "discount",
         "items.data.price": "price",
         "items.data.price.product": "product",
         "latest_invoice": "invoice",
     },
 )
+SUBSCRIPTION_ITEM = Kind("subscription_item", "si_", expandable={"discounts": "discount", "price": "price"})
 LIVING = ("active", "incomplete", "past_due", "paused", "trialing", "unpaid")
 _SEARCHABLE = ("created", "metadata", "status", "canceled_at")
 _DAY = 86400
@@ -110,6 +112,13 @@ def list_subscriptions(call: Call) -> Answer:
             and clock in {None, item["test_clock"]}
         ],
     )
+
+
+def list_items(call: Call) -> Answer:
+    """GET /v1/subscription_items of one subscription."""
+    id = str(call.parameters.text("subscription", required=True))
+    subscription = call.store.get(SUBSCRIPTION, id, param="subscription", status=400)
+    return Page(SUBSCRIPTION_ITEM, reversed(subscription["items"]["data"]))
 
 
 def search_subscriptions(call: Call) -> Answer:
@@ -406,6 +415,7 @@ _ONE = "/v1/subscriptions/{id}"
 ROUTES = (
     Route("POST", "/v1/subscriptions", create, "rak_subscription_write"),
     Route("GET", "/v1/subscriptions", list_subscriptions, "rak_subscription_read"),
+    Route("GET", "/v1/subscription_items", list_items, "rak_subscription_read"),
     Route("GET", "/v1/subscriptions/search", search_subscriptions, "rak_subscription_read"),
     Route("GET", _ONE, retrieve, "rak_subscription_read"),
     Route("POST", _ONE, update, "rak_subscription_write"),
