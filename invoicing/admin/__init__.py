@@ -5,6 +5,7 @@ from invoicing.admin.billing_job import BillingJobAdmin
 from invoicing.admin.credit_note import CreditNoteAdmin
 from invoicing.admin.invoice import InvoiceAdmin
 from invoicing.admin.invoice_item import InvoiceItemAdmin
+from invoicing.admin.payment_intent import PaymentIntentAdmin
 from invoicing.admin.plan_move import PlanMoveAdmin
 from invoicing.admin.review import InvoiceReviewAdmin
 from invoicing.admin.run import BillingRunAdmin
@@ -19,6 +20,7 @@ __all__ = [
     "InvoiceAdmin",
     "InvoiceItemAdmin",
     "InvoiceReviewAdmin",
+    "PaymentIntentAdmin",
     "PlanMoveAdmin",
     "SellerAdmin",
 ]

@@ -27,6 +27,7 @@ from billing_site.backoffice.display import (
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
 from billing_site.platform.services.approvals import find_pending
+from invoicing.admin.collecting import CollectionActions, PaymentInline
 from invoicing.admin.credit_note import CreditNoteInline
 from invoicing.admin.crediting import CreditingActions
 from invoicing.admin.explanations import explain_lines
@@ -120,7 +121,7 @@ class CreditInline(ReadOnlyInline):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(EditingActions, CreditingActions, MailActions, ReportPages, BackOfficeAdmin):
+class InvoiceAdmin(EditingActions, CollectionActions, CreditingActions, MailActions, ReportPages, BackOfficeAdmin):
     """Issued documents never change; what may happen to one is an action with a reason."""
 
     financial = True
@@ -139,10 +140,10 @@ class InvoiceAdmin(EditingActions, CreditingActions, MailActions, ReportPages, B
         {"title": "Document", "icon": "article", "items": ["look", "download", "send_again"]},
         "finalize",
         {"title": "Edit", "icon": "edit", "items": ["add_line", "take_line", "put_discount"]},
-        "pay",
+        {"title": "Pay", "icon": "payments", "items": ["collect", "pay"]},
         {"title": "Correct", "icon": "undo", "items": ["credit", "reissue", "give_up", "void"]},
     )
-    inlines = (LineInline, TaxInline, CreditInline, CreditNoteInline)
+    inlines = (LineInline, TaxInline, CreditInline, PaymentInline, CreditNoteInline)
     fieldsets = (
         (
             None,
