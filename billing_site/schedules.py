@@ -34,6 +34,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "purge-inbound-bodies": {"task": "invoicing.purge_inbound_bodies", "schedule": crontab(hour=4, minute=20)},
     "sweep-payment-methods": {"task": "invoicing.sweep_payment_methods", "schedule": timedelta(minutes=10)},
     "sweep-setup-intents": {"task": "invoicing.sweep_setup_intents", "schedule": timedelta(minutes=5)},
+    "sweep-disputes": {"task": "invoicing.sweep_disputes", "schedule": timedelta(minutes=5)},
     "sweep-refunds": {"task": "invoicing.sweep_refunds", "schedule": timedelta(minutes=5)},
     "sweep-payouts": {"task": "invoicing.sweep_payouts", "schedule": timedelta(minutes=10)},
     "expire-holds": {"task": "accounts.expire_holds", "schedule": timedelta(minutes=5)},

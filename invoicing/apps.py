@@ -10,6 +10,7 @@ class InvoicingConfig(AppConfig):
         from invoicing.services.bank_transfer_matching import register_bank_transfer_approvals
         from invoicing.services.bank_transfer_rows import register_bank_transfer_work
         from invoicing.services.credit_note_approvals import register_credit_note_approvals
+        from invoicing.services.dispute_alarms import register_dispute_items
         from invoicing.services.dunning_mails import register_dunning_mails
         from invoicing.services.dunning_sweep import register_dunning_work
         from invoicing.services.grant_approvals import register_grant_approvals
@@ -35,3 +36,4 @@ class InvoicingConfig(AppConfig):
         register_refund_items()
         register_payout_approvals()
         register_payout_work()
+        register_dispute_items()

@@ -3,10 +3,12 @@
 from invoicing.admin import panels
 from invoicing.admin.billing_job import BillingJobAdmin
 from invoicing.admin.credit_note import CreditNoteAdmin
+from invoicing.admin.dispute import DisputeAdmin
 from invoicing.admin.invoice import InvoiceAdmin
 from invoicing.admin.invoice_item import InvoiceItemAdmin
 from invoicing.admin.payment_intent import PaymentIntentAdmin
 from invoicing.admin.plan_move import PlanMoveAdmin
+from invoicing.admin.refund import RefundAdmin
 from invoicing.admin.review import InvoiceReviewAdmin
 from invoicing.admin.run import BillingRunAdmin
 from invoicing.admin.seller import SellerAdmin
@@ -17,10 +19,12 @@ __all__ = [
     "BillingJobAdmin",
     "BillingRunAdmin",
     "CreditNoteAdmin",
+    "DisputeAdmin",
     "InvoiceAdmin",
     "InvoiceItemAdmin",
     "InvoiceReviewAdmin",
     "PaymentIntentAdmin",
     "PlanMoveAdmin",
+    "RefundAdmin",
     "SellerAdmin",
 ]

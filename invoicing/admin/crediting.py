@@ -39,9 +39,9 @@ ISSUE: Final = "invoicing.issue_credit_note"
 REST, LINES, AMOUNT = "rest", "lines", "amount"
 SHOWN_LINES: Final = 100
 _LINE: Final = "line_"
-# A refund goes back through the provider that was paid; where none was, it is refused by the service.
 _DISPOSITIONS: Final = [
     (Disposition.CUSTOMER_BALANCE, "becomes invoice credit, which pays the next invoice"),
+    (Disposition.REFUND, "is refunded the way it was paid"),
     (Disposition.OUT_OF_BAND, "was paid back outside, by bank transfer for example"),
 ]
 
@@ -210,6 +210,9 @@ def tell_money(invoice: Invoice, foreseen: ForeseenNote) -> list[str]:
     if settling.credited:
         given = format_money(settling.credited, currency)
         found.append(f"{given} were paid: they become invoice credit and pay the next invoice.")
+    for part in settling.parts:
+        back = format_money(part.amount, currency)
+        found.append(f"{back} go back through {part.intent.provider_type if part.intent else 'the provider'}.")
     if settling.out_of_band:
         found.append(
             f"{format_money(settling.out_of_band, currency)} were paid and are booked as paid back outside: "

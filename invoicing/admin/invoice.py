@@ -34,6 +34,8 @@ from invoicing.admin.explanations import explain_lines
 from invoicing.admin.invoice_editing import EditingActions
 from invoicing.admin.invoice_mails import MailActions
 from invoicing.admin.papers import send_pdf, show_sheet
+from invoicing.admin.refund import RefundInline
+from invoicing.admin.refunding import RefundingActions
 from invoicing.admin.reports import REPORTS_PAGE, ReportPages
 from invoicing.calculation.explain_taxes import percent as show_percent
 from invoicing.models import Invoice, InvoiceCredit, InvoiceLine, InvoiceStatus, InvoiceTax
@@ -122,6 +124,7 @@ class CreditInline(ReadOnlyInline):
 
 @admin.register(Invoice)
 class InvoiceAdmin(EditingActions, CollectionActions, CreditingActions, MailActions, ReportPages, BackOfficeAdmin):
+class InvoiceAdmin(EditingActions, CreditingActions, RefundingActions, MailActions, ReportPages, BackOfficeAdmin):
     """Issued documents never change; what may happen to one is an action with a reason."""
 
     financial = True
@@ -144,6 +147,10 @@ class InvoiceAdmin(EditingActions, CollectionActions, CreditingActions, MailActi
         {"title": "Correct", "icon": "undo", "items": ["credit", "reissue", "give_up", "void"]},
     )
     inlines = (LineInline, TaxInline, CreditInline, PaymentInline, CreditNoteInline)
+        "pay",
+        {"title": "Correct", "icon": "undo", "items": ["refund", "credit", "reissue", "give_up", "void"]},
+    )
+    inlines = (LineInline, TaxInline, CreditInline, CreditNoteInline, RefundInline)
     fieldsets = (
         (
             None,

@@ -5,6 +5,7 @@ from django.urls import path
 from invoicing.api.views.bank_transfers import BankInstructionViewSet
 from invoicing.api.views.credit_notes import CreditNoteViewSet
 from invoicing.api.views.cycle import CycleRunAllView, CycleRunUserView, CycleRunView
+from invoicing.api.views.disputes import DisputeViewSet
 from invoicing.api.views.estimate import BillingEstimateView
 from invoicing.api.views.impact import CatalogImpactView
 from invoicing.api.views.invoice_editing import InvoiceEditingViewSet
@@ -92,6 +93,11 @@ urlpatterns = [
     path(f"{BILLING}/payouts", PayoutViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{BILLING}/payouts/<str:payout_id>", PayoutViewSet.as_view({"get": "retrieve"})),
     path(f"{BILLING}/payouts/<str:payout_id>/cancel", PayoutCancelView.as_view()),
+    path(f"{BILLING}/disputes", DisputeViewSet.as_view({"get": "list"})),
+    path(
+        f"{BILLING}/disputes/<str:dispute_id>", DisputeViewSet.as_view({"get": "retrieve", "patch": "partial_update"})
+    ),
+    path(f"{BILLING}/disputes/<str:dispute_id>/close", DisputeViewSet.as_view({"post": "close"})),
     path(f"{BILLING}/cycle/run", CycleRunView.as_view()),
     path(f"{BILLING}/cycle/run-user", CycleRunUserView.as_view()),
     path(f"{BILLING}/cycle/run-all", CycleRunAllView.as_view()),

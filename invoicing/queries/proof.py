@@ -12,6 +12,7 @@ from typing import Final
 from accounts.models import SubscriptionDiscount
 from accounts.queries.proof import LedgerCheck, register_check
 from invoicing.models import Invoice, InvoiceCredit, PendingCharge
+from invoicing.queries.refund_proof import REFUND_CHECKS
 from invoicing.queries.revenue_proof import REVENUE_CHECKS
 
 # What each entry moved on the receivable of an account: debit above zero.
@@ -103,5 +104,5 @@ _CHECKS: Final = (
 
 def register_checks() -> None:
     """Let the proof of the ledger look at invoices too."""
-    for check in (*_CHECKS, *REVENUE_CHECKS):
+    for check in (*_CHECKS, *REVENUE_CHECKS, *REFUND_CHECKS):
         register_check(check)

@@ -170,7 +170,8 @@ def _book_end(refund: Refund, status: str, *, at: datetime, actor: Actor) -> Led
         return _post(refund, "refund", legs, at=at, description="Refunded")
     if refund.status == RefundStatus.SUCCEEDED:
         # It was sent back after all: the money is here again, and as before it was given back.
-        back = pot if refund.source == RefundSource.OUTSIDE else LedgerKind.INVOICE_CREDIT
+        is_bare = refund.source == RefundSource.OUTSIDE and refund.credit_note is None
+        back = pot if is_bare else LedgerKind.INVOICE_CREDIT
         refund.is_uncovered = False
         legs = [(LedgerKind.CASH, refund.amount), (back, -refund.amount)]
         return _post(refund, "refund_returned", legs, at=at, description="A refund came back")

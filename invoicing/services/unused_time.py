@@ -16,6 +16,7 @@ from uuid import UUID
 
 from accounts.models import Subscription, SubscriptionStatus
 from accounts.services import ledger
+from accounts.services.corrections import AmountExceedsRefundable
 from accounts.terms.cancellations import UnusedTime, plan_cancellation
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import AmountNotPositive
@@ -25,7 +26,7 @@ from invoicing.calculation.credit_notes import CreditDraft
 from invoicing.calculation.shares import ShareFacts
 from invoicing.calculation.unused import CreditedFacts, UnusedFacts
 from invoicing.calculation.wording import UNUSED_TIME, join_words
-from invoicing.models import CreditNote, CreditReason, Invoice, InvoiceLine, InvoiceStatus
+from invoicing.models import CreditNote, CreditReason, Disposition, Invoice, InvoiceLine, InvoiceStatus
 from invoicing.queries.billables import load_billables
 from invoicing.queries.fees import find_billed_fee, find_earlier_lines, list_fee_items, measure_agreed
 from invoicing.queries.sellers import Sellers
@@ -95,8 +96,9 @@ def give_back(
 
     A note credits the line that billed the time last. What that invoice cannot give, because earlier unused time was
     set off on it, comes from the invoices before it; what no paid invoice can give is a line below zero. Never more
-    than is left of the line. What was paid becomes invoice credit: no provider can give it back yet, so a `refund` is
-    one, too, and says so. Runs in the caller's transaction, which has locked account and subscription.
+    than is left of the line. What was paid becomes invoice credit, or with `refund` goes back the way it came; above
+    the limit of refunds a second person lets it go. Runs in the caller's transaction, which has locked account and
+    subscription.
     """
     found = _GivingBack(subscription, at=at, actor=actor, reason=reason, unused=unused)
     for side in sides:
@@ -187,11 +189,14 @@ class _GivingBack:
     def _issue(self, invoice: Invoice, lines: tuple[WantedLine, ...]) -> IssuedNote | None:
         """Issue the note of one invoice; None where it can give nothing."""
         request = CreditRequest(
-            Wish(lines), cause=CreditReason.ORDER_CHANGE, metadata={"unused_time": str(self.unused)}
+            Wish(lines),
+            disposition=Disposition.REFUND if self.unused == "refund" else Disposition.CUSTOMER_BALANCE,
+            cause=CreditReason.ORDER_CHANGE,
+            metadata={"unused_time": str(self.unused)},
         )
         try:
             foreseen = foresee_note(invoice, request)
-        except (AmountNotPositive, AmountExceedsCreditable):
+        except (AmountNotPositive, AmountExceedsCreditable, AmountExceedsRefundable):
             return None
         note = write_credit_note(invoice, foreseen, request, at=self.at, actor=self.actor, reason=self.reason)
         self.notes.append(IssuedNote(note, foreseen.draft))

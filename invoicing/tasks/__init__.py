@@ -2,6 +2,7 @@
 
 from invoicing.tasks.billing_jobs import purge_billing_job_files, sweep_billing_jobs, work_billing_job
 from invoicing.tasks.collecting import collect_due_invoices, collect_invoices, settle_payments
+from invoicing.tasks.disputes import sweep_disputes
 from invoicing.tasks.documents import store_invoice_documents, sweep_invoice_documents
 from invoicing.tasks.dunning import collect_after_new_method, settle_dunning, sweep_dunning
 from invoicing.tasks.grace import sweep_due_grace_periods
@@ -39,6 +40,7 @@ __all__ = [
     "store_invoice_documents",
     "sweep_billing_jobs",
     "sweep_billing_runs",
+    "sweep_disputes",
     "sweep_due_grace_periods",
     "sweep_due_interim_invoices",
     "sweep_dunning",

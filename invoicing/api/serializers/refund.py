@@ -14,7 +14,7 @@ from invoicing.api.serializers.credit_note import CreditLineInput
 from invoicing.models import CreditNote, Invoice, PaymentIntent, Refund, RefundDestination, RefundReason, RefundStatus
 
 
-class RefundInput(StrictSerializer):
+class PaymentRefundInput(StrictSerializer):
     """What to give back: of a payment or of an invoice, which then gets a credit note."""
 
     payment_intent_id = serializers.CharField(required=False, max_length=100)

@@ -24,7 +24,7 @@ from billing_site.kernel import clock
 from billing_site.kernel.errors import AccountForbidden, DomainError, InvalidState, NotFound
 from billing_site.platform.services.approvals import ApprovalAlreadyPending
 from billing_site.platform.services.keyed_requests import RequestMark
-from invoicing.api.serializers.refund import CreatedRefundSerializer, RefundInput, RefundQuery, RefundSerializer
+from invoicing.api.serializers.refund import CreatedRefundSerializer, PaymentRefundInput, RefundQuery, RefundSerializer
 from invoicing.api.views.credit_notes import read_credit_line
 from invoicing.gateways.port import NoProcessorAvailable, ProviderUnavailable
 from invoicing.models import Invoice, PaymentIntent, Refund
@@ -60,14 +60,14 @@ class RefundViewSet(BillingViewSet):
     }
     operation_ids = {"create": "refund_create", "list": "refund_list", "retrieve": "refund_get"}
 
-    @extend_schema(request=RefundInput, responses={201: CreatedRefundSerializer})
+    @extend_schema(request=PaymentRefundInput, responses={201: CreatedRefundSerializer})
     def create(self, request: Request) -> Response:
         """
         Give back all or part of a payment or of an invoice, the way the money came; an invoice gets a credit note.
 
         Above the limit a second person has to approve it: the refund is pending until then.
         """
-        body = RefundInput(data=request.data)
+        body = PaymentRefundInput(data=request.data)
         body.is_valid(raise_exception=True)
         data = body.validated_data
         target: Invoice | PaymentIntent

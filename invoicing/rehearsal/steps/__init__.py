@@ -31,6 +31,7 @@ from invoicing.rehearsal.steps.items import ChangeParts
 from invoicing.rehearsal.steps.pauses import ExtendTrial, Pause, Resume
 from invoicing.rehearsal.steps.payment_methods import PaymentMethodStep
 from invoicing.rehearsal.steps.prices import MovePrice, OverridePrice
+from invoicing.rehearsal.steps.refunds import DisputePayment, Refund
 from invoicing.rehearsal.steps.reviews import Decide
 from invoicing.rehearsal.steps.schedules import PlanPhases
 from invoicing.rehearsal.steps.subscriptions import Subscribe
@@ -57,6 +58,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "credit_note": IssueCreditNote.read,
     "deposit": Deposit.read,
     "discard": Decide.read_discard,
+    "dispute": DisputePayment.read,
     "discount": Discount.read,
     "discount_invoice": DiscountInvoice.read,
     "dunning": SetDunning.read,
@@ -72,6 +74,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "publish_catalog": PublishCatalog.read,
     "reactivate": Reactivate.read,
     "redeem": Redeem.read,
+    "refund": Refund.read,
     "reissue_invoice": ActOnInvoice.reader("reissue_invoice"),
     "release": Decide.read_release,
     "remove_line": RemoveLine.read,
@@ -88,6 +91,6 @@ VERBS: Final[Mapping[str, Reader]] = {
 # Verbs of the format whose features this version does not have.
 NOT_YET: Final = frozenset(
     """
-    payment_result refund
+    payment_result
     """.split()
 )
