@@ -123,8 +123,15 @@ class CreditInline(ReadOnlyInline):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(EditingActions, CollectionActions, CreditingActions, MailActions, ReportPages, BackOfficeAdmin):
-class InvoiceAdmin(EditingActions, CreditingActions, RefundingActions, MailActions, ReportPages, BackOfficeAdmin):
+class InvoiceAdmin(
+    EditingActions,
+    CollectionActions,
+    CreditingActions,
+    RefundingActions,
+    MailActions,
+    ReportPages,
+    BackOfficeAdmin,
+):
     """Issued documents never change; what may happen to one is an action with a reason."""
 
     financial = True
@@ -144,13 +151,9 @@ class InvoiceAdmin(EditingActions, CreditingActions, RefundingActions, MailActio
         "finalize",
         {"title": "Edit", "icon": "edit", "items": ["add_line", "take_line", "put_discount"]},
         {"title": "Pay", "icon": "payments", "items": ["collect", "pay"]},
-        {"title": "Correct", "icon": "undo", "items": ["credit", "reissue", "give_up", "void"]},
-    )
-    inlines = (LineInline, TaxInline, CreditInline, PaymentInline, CreditNoteInline)
-        "pay",
         {"title": "Correct", "icon": "undo", "items": ["refund", "credit", "reissue", "give_up", "void"]},
     )
-    inlines = (LineInline, TaxInline, CreditInline, CreditNoteInline, RefundInline)
+    inlines = (LineInline, TaxInline, CreditInline, PaymentInline, CreditNoteInline, RefundInline)
     fieldsets = (
         (
             None,
