@@ -87,6 +87,8 @@ ROLES: Final[dict[str, Role]] = {
             "invoicing.edit_*",
             "invoicing.release_*",
             "invoicing.render_*",
+            "invoicing.add_dunningcampaign",
+            "invoicing.change_dunningcampaign",
             "invoicing.send_*",
             "invoicing.collect_*",
             "invoicing.settle_*",

@@ -4,6 +4,8 @@ from invoicing.admin import panels
 from invoicing.admin.billing_job import BillingJobAdmin
 from invoicing.admin.credit_note import CreditNoteAdmin
 from invoicing.admin.dispute import DisputeAdmin
+from invoicing.admin.dunning_campaign import DunningCampaignAdmin
+from invoicing.admin.dunning_case import DunningCaseAdmin
 from invoicing.admin.invoice import InvoiceAdmin
 from invoicing.admin.invoice_item import InvoiceItemAdmin
 from invoicing.admin.payment_intent import PaymentIntentAdmin
@@ -20,6 +22,8 @@ __all__ = [
     "BillingRunAdmin",
     "CreditNoteAdmin",
     "DisputeAdmin",
+    "DunningCampaignAdmin",
+    "DunningCaseAdmin",
     "InvoiceAdmin",
     "InvoiceItemAdmin",
     "InvoiceReviewAdmin",

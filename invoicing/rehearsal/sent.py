@@ -43,6 +43,7 @@ def list_mails(world: World) -> list[Document]:
 
 
 def _describe_mail(world: World, row: Notice, attempts: list[DunningAttempt], zone: ZoneInfo) -> Document:
+    at: datetime | None
     if attempts:
         at, kind = attempts[0].made_at, ", ".join(dict.fromkeys(each.message for each in attempts))
         numbers = ", ".join(dict.fromkeys(each.case.invoice.number_text for each in attempts))
