@@ -71,9 +71,7 @@ class CampaignForm(ModelForm):  # type: ignore[type-arg]
             self.initial["messages"] = ", ".join(self.instance.messages)
             self.initial["plans"] = [link.plan_id for link in self.instance.plans.all()]
             owned = self.instance.accounts.select_related("account")
-            self.initial["accounts"] = ", ".join(
-                link.account.external_id or link.account.public_id for link in owned
-            )
+            self.initial["accounts"] = ", ".join(link.account.external_id or link.account.public_id for link in owned)
 
     def clean_delays_hours(self) -> list[int]:
         parts = [part.strip() for part in self.cleaned_data["delays_hours"].split(",") if part.strip()]
@@ -116,7 +114,10 @@ class DunningCampaignAdmin(BackOfficeAdmin):
     search_fields = ("name", "=org_id")
     readonly_fields = ("timeline",)
     fieldsets = (
-        (None, {"fields": (("name", "org_id"), ("delays_hours", "end_state"), "messages", ("on_overdue", "is_active"))}),
+        (
+            None,
+            {"fields": (("name", "org_id"), ("delays_hours", "end_state"), "messages", ("on_overdue", "is_active"))},
+        ),
         ("For", {"fields": ("plans", "accounts"), "description": "An account's own campaign wins, then its plan's."}),
         ("History", {"fields": ("timeline",)}),
     )
@@ -156,7 +157,7 @@ class DunningCampaignAdmin(BackOfficeAdmin):
         return [own, *super().get_urls()]
 
     def show_mail(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        """Answer how a mail of the campaign reads: of an invoice that exists, in a language of choice. Sends nothing."""
+        """Answer how a mail of the campaign reads for an invoice that exists. Sends nothing."""
         campaign = DunningCampaign.objects.filter(pk=pk).first()
         if campaign is None or not self.has_view_permission(request, campaign):
             raise Http404("No such campaign.")
@@ -172,9 +173,7 @@ class DunningCampaignAdmin(BackOfficeAdmin):
         invoice = invoice or (samples[0] if samples else None)
         mail = None
         if invoice is not None:
-            letter = build_letter(
-                [invoice], [_imagine(campaign, invoice, cast(Message, message))], locale=language
-            )
+            letter = build_letter([invoice], [_imagine(campaign, invoice, cast(Message, message))], locale=language)
             mail = render_letter(letter)
         context = {
             **self.admin_site.each_context(request),
@@ -212,6 +211,4 @@ def _link_mails(campaign: DunningCampaign) -> PageLink:
     return PageLink("Look at mails", reverse("admin:invoicing_dunningcampaign_mails", args=[campaign.pk]), "preview")
 
 
-register_page_link(
-    "invoicing.dunningcampaign", _link_mails, name="mails", permission="invoicing.view_dunningcampaign"
-)
+register_page_link("invoicing.dunningcampaign", _link_mails, name="mails", permission="invoicing.view_dunningcampaign")

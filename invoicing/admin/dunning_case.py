@@ -196,8 +196,10 @@ class DunningCaseAdmin(CalendarPage, BackOfficeAdmin):
         description="Let go on",
         permission="invoicing.edit_dunning",
         effect="What was held goes on where it was; a payment method that was given up is tried again, at the next step.",
-        allowed=lambda case: case.status in (DunningStatus.HELD, DunningStatus.STOPPED)
-        and (case.status == DunningStatus.HELD or case.stop_reason != NOT_CHARGED),
+        allowed=lambda case: (
+            case.status in (DunningStatus.HELD, DunningStatus.STOPPED)
+            and (case.status == DunningStatus.HELD or case.stop_reason != NOT_CHARGED)
+        ),
         icon="play_circle",
     )
     def resume(self, request: HttpRequest, case: DunningCase, call: Call) -> str:

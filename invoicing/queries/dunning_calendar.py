@@ -72,9 +72,7 @@ def load_calendar(within: Period, *, account_id: uuid.UUID | None = None) -> Dun
     return DunningCalendar([days[day] for day in sorted(days)], max(len(planned), len(made)) > SHOWN)
 
 
-def list_planned(
-    within: Period, *, account_id: uuid.UUID | None = None, limit: int = SHOWN
-) -> list[PlannedAttempt]:
+def list_planned(within: Period, *, account_id: uuid.UUID | None = None, limit: int = SHOWN) -> list[PlannedAttempt]:
     """Return the attempts that are planned within a half-open time, earliest first. Four queries."""
     open_cases = Prefetch(
         "dunning_cases", DunningCase.objects.filter(status__in=OPEN_CASES), to_attr="open_dunning_cases"
