@@ -16,6 +16,7 @@ class InvoicingConfig(AppConfig):
         from invoicing.services.grant_approvals import register_grant_approvals
         from invoicing.services.inbound_events import register_webhook_work_items
         from invoicing.services.invoice_mails import register_mail_composers
+        from invoicing.services.manual_payment_approvals import register_manual_payment_approvals
         from invoicing.services.payout_rows import register_payout_work
         from invoicing.services.payouts import register_payout_approvals
         from invoicing.services.refund_approvals import register_refund_approvals
@@ -37,3 +38,4 @@ class InvoicingConfig(AppConfig):
         register_payout_approvals()
         register_payout_work()
         register_dispute_items()
+        register_manual_payment_approvals()

@@ -54,6 +54,12 @@ from invoicing.models.invoice_credit import CreditSource, InvoiceCredit
 from invoicing.models.invoice_member import InvoiceMember
 from invoicing.models.invoice_tax import InvoiceTax
 from invoicing.models.line_split import InvoiceLineSplit
+from invoicing.models.manual_payment import (
+    ManualMethod,
+    ManualPayment,
+    ManualPaymentPart,
+    ManualPaymentStatus,
+)
 from invoicing.models.payment_intent import (
     ENDED_STATUSES,
     UNSETTLED_STATUSES,
@@ -161,6 +167,10 @@ __all__ = [
     "LineType",
     "LocalProviderObject",
     "LogoFormat",
+    "ManualMethod",
+    "ManualPayment",
+    "ManualPaymentPart",
+    "ManualPaymentStatus",
     "Mismatch",
     "MoveOutcome",
     "MoveStatus",

@@ -139,8 +139,11 @@ def _recover(invoice: Invoice, amount: int, at: datetime) -> None:
     written_off = LedgerEntry.objects.filter(key=f"uncollectible:{invoice.public_id}").exists()
     if not written_off:
         return
+    # Numbered, not named by what is paid then: a payment that was taken back can be made again.
+    begins = f"recovered:{invoice.public_id}:"
+    before = LedgerEntry.objects.filter(key__startswith=begins).count()
     ledger.post_entry(
-        key=f"recovered:{invoice.public_id}:{invoice.amount_paid + amount}",
+        key=f"{begins}n{before + 1}",
         type="invoice_recovery",
         account_id=invoice.account_id,
         postings=[

@@ -36,16 +36,15 @@ from invoicing.models import (
     Disposition,
     Invoice,
     InvoiceLine,
-    InvoiceStatus,
     InvoiceTax,
 )
 from invoicing.services.balance_payments import add_payment
 from invoicing.services.credit_requests import CreditRequest, ForeseenNote, Settling, foresee_note, say_money
 from invoicing.services.invoice_mails import queue_credit_note_mail
 from invoicing.services.invoices import lock_invoice, lock_parties
-from invoicing.services.issuing import snapshot_invoice
 from invoicing.services.numbering import format_number, get_series, take_numbers
 from invoicing.services.refund_notes import open_refunds, require_not_refunded, take_back_returned
+from invoicing.services.reopening import take_payment_back
 from invoicing.services.revenue import defer_credit, take_back_revenue
 from invoicing.services.sellers import snapshot_seller
 from invoicing.services.traces import snapshot_account
@@ -164,7 +163,7 @@ def void_credit_note(*, credit_note_id: uuid.UUID, at: datetime, actor: Actor, r
         reason=reason,
     )
     if note.amount_applied:
-        _reopen(invoice, note, at=at, actor=actor, reason=reason)
+        take_payment_back(invoice, amount=note.amount_applied, source=note.public_id, at=at, actor=actor, reason=reason)
     return note
 
 
@@ -333,25 +332,3 @@ def _require_credit(note: CreditNote, returned: int) -> None:
         raise InsufficientBalance(
             "The credit that the note gave was spent.", available=max(0, available), required=given
         )
-
-
-def _reopen(invoice: Invoice, note: CreditNote, *, at: datetime, actor: Actor, reason: str) -> None:
-    """Let what a note lowered be paid again."""
-    before = {"status": invoice.status, "amount_paid": invoice.amount_paid}
-    invoice.amount_paid -= note.amount_applied
-    if invoice.status == InvoiceStatus.PAID:
-        invoice.status, invoice.paid_at, invoice.payment_method = InvoiceStatus.OPEN, None, ""
-    invoice.save(update_fields=["amount_paid", "status", "paid_at", "payment_method", "updated_at"])
-    if before["status"] == invoice.status:
-        return
-    events.emit(
-        "invoice.reopened",
-        subject=invoice,
-        account_id=invoice.account_id,
-        at=at,
-        actor=actor,
-        data=snapshot_invoice(invoice)
-        | {"amount_paid": invoice.amount_paid, "amount_remaining": invoice.amount_remaining},
-        previous=before,
-        reason=reason,
-    )

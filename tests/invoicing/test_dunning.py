@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from django.core import mail
 
-from accounts.models import Account, Subscription
+from accounts.models import Subscription
 from accounts.queries.proof import prove_ledger
 from accounts.services.deposits import deposit
 from accounts.services.payment_methods import set_default_payment_method
 from billing_site.kernel.actors import SYSTEM
 from billing_site.kernel.errors import InvalidState, ValidationFailed
+from billing_site.kernel.periods import Period
 from billing_site.platform.models import Event, Notice, WorkItem
 from billing_site.platform.services.notices import sweep_notices
-from billing_site.kernel.periods import Period
 from catalog.models import Plan
 from invoicing.models import DunningAttempt, DunningCampaign, DunningCase, Invoice, PaymentIntent, Seller
 from invoicing.queries.dunning import find_terms

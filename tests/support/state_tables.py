@@ -51,6 +51,7 @@ from tests.support.billing_job_states import JOBS
 from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
 from tests.support.dunning_states import CASES
 from tests.support.inbound_event_states import INBOUND_EVENTS
+from tests.support.manual_payments import MANUAL_PAYMENTS
 from tests.support.payment_states import PAYMENTS
 from tests.support.payouts import PAYOUTS
 from tests.support.plan_move_states import MOVE_ITEMS, MOVES
@@ -545,6 +546,7 @@ TABLES: Final = (
     INBOUND_EVENTS,
     INVOICES,
     JOBS,
+    MANUAL_PAYMENTS,
     MOVES,
     PAYMENTS,
     MOVE_ITEMS,

@@ -28,6 +28,7 @@ from invoicing.rehearsal.steps.drafts import ActOnInvoice, AddLine, CreateInvoic
 from invoicing.rehearsal.steps.dunning import SetDunning
 from invoicing.rehearsal.steps.invoices import Pay, VoidInvoice
 from invoicing.rehearsal.steps.items import ChangeParts
+from invoicing.rehearsal.steps.manual_payments import RecordPayment, ReversePayment
 from invoicing.rehearsal.steps.pauses import ExtendTrial, Pause, Resume
 from invoicing.rehearsal.steps.payment_methods import PaymentMethodStep
 from invoicing.rehearsal.steps.prices import MovePrice, OverridePrice
@@ -65,6 +66,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "extend_trial": ExtendTrial.read,
     "finalize_invoice": ActOnInvoice.reader("finalize_invoice"),
     "grant_credit": GrantCredit.read,
+    "manual_payment": RecordPayment.read,
     "mark_uncollectible": ActOnInvoice.reader("mark_uncollectible"),
     "move_price": MovePrice.read,
     "override_price": OverridePrice.read,
@@ -79,6 +81,7 @@ VERBS: Final[Mapping[str, Reader]] = {
     "release": Decide.read_release,
     "remove_line": RemoveLine.read,
     "resume": Resume.read,
+    "reverse_manual_payment": ReversePayment.read,
     "run_cycle": RunCycle.read,
     "schedule": PlanPhases.read,
     "subscribe": Subscribe.read,

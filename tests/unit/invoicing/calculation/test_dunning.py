@@ -81,9 +81,7 @@ class TestCheck:
             ([24], "unpaid", ["failed", "retry"], "messages", "wrong_order"),
         ],
     )
-    def test_names_what_is_wrong(
-        self, delays: list[int], end: str, messages: list[str], field: str, code: str
-    ) -> None:
+    def test_names_what_is_wrong(self, delays: list[int], end: str, messages: list[str], field: str, code: str) -> None:
         faults = check_terms(delays_hours=delays, end_state=end, messages=messages)
         assert [(fault.field, fault.code) for fault in faults] == [(field, code)]
         with pytest.raises(ValueError, match=field):
