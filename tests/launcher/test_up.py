@@ -47,11 +47,11 @@ class Launcher:
             command, capture_output=True, text=True, check=False, env=self.environment(), stdin=subprocess.DEVNULL
         )
 
-    def start(self, log: Path) -> str:
+    def start(self, log: Path, *options: str) -> str:
         """Start `up`, wait for the word, return what it printed."""
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(CHECKOUT / "countinghouse"), "up", "--port", str(self.port)],
+                [sys.executable, str(CHECKOUT / "countinghouse"), "up", "--port", str(self.port), *options],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -132,6 +132,21 @@ def check_others_in_the_folder(launcher: Launcher, base: str, number: str) -> No
     assert number in verified.stdout
 
 
+def check_sandbox(printed: str) -> str:
+    """The printed Stripe shows its page and sends its events to the site, which believes them; return its address."""
+    found = re.search(r"Stripe +(http://127\.0\.0\.1:\d+)/", printed)
+    assert found is not None
+    assert "Stripe sandbox" in httpx.get(found[1]).text
+    doors = f"{found[1]}/_sandbox/doors"
+    made = httpx.post(
+        f"{doors}/make_event", json={"type": "account.updated", "object_id": "acct_1SandboxCountinghouse"}
+    )
+    assert made.status_code == 200, made.text
+    delivered = httpx.post(f"{doors}/deliver_all", json={}, timeout=90).json()["result"]
+    assert [item["answers"] for item in delivered] == [[200]]
+    return found[1]
+
+
 def kill_worker(launcher: Launcher) -> None:
     assert launcher.process is not None
     table = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
@@ -168,11 +183,13 @@ def test_serves_what_it_prints_keeps_the_data_and_leaves_nothing(launcher: Launc
     wait_until_gone(processes)
     assert "worker stopped by itself (killed by SIGKILL)" in (tmp_path / "second.log").read_text()
 
-    # `down` ends the third in order; `reset` forgets it and leaves the installation.
-    launcher.start(tmp_path / "third.log")
+    # The third has a Stripe of its own. `down` ends it in order; `reset` forgets it and leaves the installation.
+    sandbox = check_sandbox(launcher.start(tmp_path / "third.log", "--stripe-sandbox"))
     assert launcher.run("down").returncode == 0
     assert launcher.process.wait(timeout=10) == 0
     assert "stopping PostgreSQL" in (tmp_path / "third.log").read_text()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(sandbox)
     assert launcher.run("reset", "--yes").returncode == 0
     assert not launcher.folder.exists()
     assert (CHECKOUT / ".venv" / "countinghouse.json").exists()

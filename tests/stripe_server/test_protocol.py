@@ -283,6 +283,32 @@ class TestTrouble:
         stripe_server.heal()
         assert http.get("/v1/balance").status_code == 200
 
+    def test_strikes_each_one_of_several(self, http: httpx.Client, stripe_server: StripeServer) -> None:
+        stripe_server.fail_next(500, every=3, times=None, method="POST")
+        assert [make(http).status_code for _ in range(7)] == [200, 200, 500, 200, 200, 500, 200]
+        stripe_server.heal()
+        stripe_server.drop_next(every=2, moment="after", path="/v1/prod*")
+        made = 0
+        for _ in range(3):
+            try:
+                made += make(http).status_code == 200
+            except httpx.RemoteProtocolError:
+                made += 10
+        assert made == 12
+
+    def test_strikes_a_pattern_of_paths(self, http: httpx.Client, stripe_server: StripeServer) -> None:
+        id = make(http).json()["id"]
+        stripe_server.fail_next(500, path="/v1/products/*", times=None)
+        assert http.get("/v1/products").status_code == 200
+        assert http.get(f"/v1/products/{id}").status_code == 500
+
+    def test_gives_up_on_what_was_done(self, http: httpx.Client, stripe_server: StripeServer) -> None:
+        """A timeout whose request succeeded."""
+        stripe_server.delay_next(2, moment="after", path="/products")
+        with pytest.raises(httpx.ReadTimeout):
+            http.post("/v1/products", data={"name": "A"}, timeout=0.2)
+        assert len(stripe_server.objects("product")) == 1
+
     def test_may_refuse_what_was_done(self, http: httpx.Client, stripe_server: StripeServer) -> None:
         stripe_server.fail_next(500, moment="after", headers={"Stripe-Should-Retry": "false"})
         answer = make(http)
