@@ -31,6 +31,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("accounts.api.urls")),
     path("", include("metering.api.urls")),
     path("", include("invoicing.api.urls")),
+    path("", include("invoicing.webhooks.djstripe_urls", namespace="djstripe")),
     path("api/<path:rest>", UnknownPathView.as_view()),
 ]
 

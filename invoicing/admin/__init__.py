@@ -6,6 +6,7 @@ from invoicing.admin.credit_note import CreditNoteAdmin
 from invoicing.admin.dispute import DisputeAdmin
 from invoicing.admin.dunning_campaign import DunningCampaignAdmin
 from invoicing.admin.dunning_case import DunningCaseAdmin
+from invoicing.admin.inbound_event import InboundEventAdmin, ProviderInvoiceAdmin
 from invoicing.admin.invoice import InvoiceAdmin
 from invoicing.admin.invoice_item import InvoiceItemAdmin
 from invoicing.admin.payment_intent import PaymentIntentAdmin
@@ -24,11 +25,13 @@ __all__ = [
     "DisputeAdmin",
     "DunningCampaignAdmin",
     "DunningCaseAdmin",
+    "InboundEventAdmin",
     "InvoiceAdmin",
     "InvoiceItemAdmin",
     "InvoiceReviewAdmin",
     "PaymentIntentAdmin",
     "PlanMoveAdmin",
     "RefundAdmin",
+    "ProviderInvoiceAdmin",
     "SellerAdmin",
 ]

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from invoicing.services.inbound_events import store_event
+from invoicing.services.inbound_events import NewEvent, store_event
 from invoicing.webhooks.adapters import WebhookDoor
 from invoicing.webhooks.signatures import check_signature
 
@@ -37,8 +37,13 @@ def receive_event(*, door: WebhookDoor, headers: Mapping[str, str], body: bytes,
     """
     check_signature(header=headers.get(door.header, ""), body=body, secrets=door.secrets, at=at)
     event = door.read(body)
+    is_new = keep_event(event, at=at)
+    return Receipt(event.neutral_type, event.event_id, is_duplicate=not is_new)
+
+
+def keep_event(event: NewEvent, *, at: datetime) -> bool:
+    """Store an event whose sender is known, and answer False for one that is known already."""
     if event.livemode != settings.BILLING_LIVEMODE:
         ours, theirs = ("live", "test") if settings.BILLING_LIVEMODE else ("test", "live")
         event = replace(event, refused=f"Not applied: a {theirs} event at a {ours} site.")
-    is_new = store_event(event, at=at)
-    return Receipt(event.neutral_type, event.event_id, is_duplicate=not is_new)
+    return store_event(event, at=at)

@@ -10,13 +10,14 @@ from invoicing.webhooks.handlers import (
     invoices,
     payment_methods,
     payments,
+    payouts,
     refunds,
     setups,
     subscriptions,
 )
 from invoicing.webhooks.handling import Handler
 
-_MODULES: Final = (checkouts, customers, invoices, payment_methods, payments, refunds, setups, subscriptions)
+_MODULES: Final = (checkouts, customers, invoices, payment_methods, payments, payouts, refunds, setups, subscriptions)
 HANDLERS: Final[dict[str, Handler]] = {
     type: handler for module in _MODULES for type, handler in module.HANDLERS.items()
 }

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Account, PaymentMethod, Subscription
+from accounts.models import Account, LedgerEntry, PaymentMethod, Subscription
 from billing_site.platform.models import Event, WorkItem
-from invoicing.models import InboundEvent, PaymentIntent, ProviderCustomer, ProviderInvoice, Refund
+from invoicing.models import InboundEvent, PaymentIntent, Payout, ProviderCustomer, ProviderInvoice, Refund
 from invoicing.services.provider_customers import link_provider_customer
 from invoicing.webhooks.handlers import HANDLERS
 from invoicing.webhooks.neutral import NEUTRAL_TYPES
@@ -23,7 +23,7 @@ from tests.support import world
 from tests.support.stripe_hooks import HookedStripe, hooked_stripe
 
 pytestmark = pytest.mark.django_db
-NOT_YET = ["charge.dispute.created", "charge.dispute.closed", "payout.paid", "payout.failed"]
+NOT_YET = ["charge.dispute.created", "charge.dispute.closed"]
 
 
 @pytest.fixture
@@ -321,6 +321,24 @@ class TestPayments:
         event = one("payment_intent.succeeded")
         assert (event.status, event.outcome.partition(" pi_")[0]) == ("stored", "Not applied: payment")
         assert not WorkItem.objects.filter(kind="webhook_unmatched").exists()
+
+
+class TestPayouts:
+    @pytest.mark.parametrize(("failure", "status"), [("", "paid"), ("account_closed", "failed")])
+    def test_paid_and_failed(self, stripe_hooks: HookedStripe, account: Account, failure: str, status: str) -> None:
+        """The provider pays out to our own bank by itself."""
+        stripe_hooks.server.add_funds(5000)
+        there = stripe_hooks.client.payouts.create(params={"amount": 3000, "currency": "usd"})
+        stripe_hooks.server.advance_payout(there.id)
+        stripe_hooks.server.advance_payout(there.id, failure=failure)
+        stripe_hooks.tell()
+        payout = Payout.objects.get(provider_ref=there.id)
+        assert (payout.status, payout.amount, payout.origin) == (status, 3000, "provider")
+        event = one({"paid": "payout.paid", "failed": "payout.failed"}[status])
+        assert (event.neutral_type, event.status) == (f"payout.{status}", "handled")
+        stripe_hooks.send(event.type, there.id)
+        assert Payout.objects.count() == 1
+        assert LedgerEntry.objects.filter(key=f"payout:{payout.public_id}").count() == 1
 
 
 class TestMethods:
