@@ -57,8 +57,6 @@ BILLING_STRIPE_WEBHOOK_SECRETS = [
 ]
 # The local provider signs its events like a real one; never in live mode.
 BILLING_LOCAL_WEBHOOK_SECRETS = [] if _live else env.list("BILLING_LOCAL_WEBHOOK_SECRETS", default=[])
-# Events at dj-stripe's own endpoints go to the same inbox; its handlers do not run.
-DJSTRIPE_WEBHOOK_EVENT_CALLBACK = "invoicing.webhooks.djstripe_door.take_event"
 BILLING_WEBHOOK_MAX_BYTES = env.int("BILLING_WEBHOOK_MAX_BYTES", default=1024 * 1024)
 BILLING_WEBHOOK_BODY_DAYS = env.int("BILLING_WEBHOOK_BODY_DAYS", default=90)  # what came is kept so long, word for word
 # ---- money back -----------------------------------------------------------------------------------------------------

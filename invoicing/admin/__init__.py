@@ -31,7 +31,7 @@ __all__ = [
     "InvoiceReviewAdmin",
     "PaymentIntentAdmin",
     "PlanMoveAdmin",
-    "RefundAdmin",
     "ProviderInvoiceAdmin",
+    "RefundAdmin",
     "SellerAdmin",
 ]

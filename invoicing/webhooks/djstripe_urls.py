@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from invoicing.webhooks.djstripe_door import MirrorWebhookView
+from invoicing.webhooks.djstripe_door import EndpointView
 
 app_name = "djstripe"
-urlpatterns = [path("stripe/webhook/<uuid:uuid>/", MirrorWebhookView.as_view(), name="djstripe_webhook_by_uuid")]
+urlpatterns = [path("stripe/webhook/<uuid:uuid>/", EndpointView.as_view(), name="djstripe_webhook_by_uuid")]

@@ -7,6 +7,7 @@ from typing import Final
 from invoicing.webhooks.handlers import (
     checkouts,
     customers,
+    disputes,
     invoices,
     payment_methods,
     payments,
@@ -17,7 +18,18 @@ from invoicing.webhooks.handlers import (
 )
 from invoicing.webhooks.handling import Handler
 
-_MODULES: Final = (checkouts, customers, invoices, payment_methods, payments, payouts, refunds, setups, subscriptions)
+_MODULES: Final = (
+    checkouts,
+    customers,
+    disputes,
+    invoices,
+    payment_methods,
+    payments,
+    payouts,
+    refunds,
+    setups,
+    subscriptions,
+)
 HANDLERS: Final[dict[str, Handler]] = {
     type: handler for module in _MODULES for type, handler in module.HANDLERS.items()
 }

@@ -53,7 +53,7 @@ def test_its_own_handlers_do_not_run(path: str) -> None:
 
 def test_a_wrong_signature_is_refused(path: str) -> None:
     event = make_event("customer.updated", {"id": "cus_1"})
-    assert post(path, event, secret="whsec_" + "8" * 32) == 400
+    assert post(path, event, secret="whsec_" + "8" * 32) == 401
     assert not InboundEvent.objects.exists()
 
 
@@ -61,7 +61,7 @@ def test_a_secret_that_comes_along_is_not_believed(path: str, settings: Any) -> 
     settings.DEBUG = True  # dj-stripe would take it then
     own = "whsec_" + "8" * 32
     event = make_event("customer.updated", {"id": "cus_1"})
-    assert post(path, event, secret=own, **{"X-Djstripe-Webhook-Secret": own}) == 400
+    assert post(path, event, secret=own, **{"X-Djstripe-Webhook-Secret": own}) == 401
     assert not InboundEvent.objects.exists()
 
 
@@ -72,4 +72,13 @@ def test_an_event_of_the_other_mode_is_not_applied(path: str) -> None:
 
 def test_large_bodies_are_refused(path: str, settings: Any) -> None:
     settings.BILLING_WEBHOOK_MAX_BYTES = 100
-    assert post(path, make_event("customer.updated", {"id": "cus_1", "name": "x" * 100})) == 413
+    assert post(path, make_event("customer.updated", {"id": "cus_1", "name": "x" * 100})) == 400
+    assert not InboundEvent.objects.exists()
+
+
+def test_an_endpoint_of_the_other_mode_or_of_nobody_is_not_there(path: str) -> None:
+    WebhookEndpoint.objects.update(livemode=True)
+    event = make_event("customer.updated", {"id": "cus_1"})
+    assert post(path, event) == 404
+    assert post("/stripe/webhook/00000000-0000-0000-0000-000000000000/", event) == 404
+    assert Client().get(path).status_code == 405

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from accounts.models import Account, LedgerEntry, PaymentMethod, Subscription
+from accounts.queries.proof import prove_ledger
 from billing_site.platform.models import Event, WorkItem
-from invoicing.models import InboundEvent, PaymentIntent, Payout, ProviderCustomer, ProviderInvoice, Refund
+from invoicing.models import Dispute, InboundEvent, PaymentIntent, Payout, ProviderCustomer, ProviderInvoice, Refund
 from invoicing.services.provider_customers import link_provider_customer
 from invoicing.webhooks.handlers import HANDLERS
 from invoicing.webhooks.neutral import NEUTRAL_TYPES
@@ -23,7 +24,6 @@ from tests.support import world
 from tests.support.stripe_hooks import HookedStripe, hooked_stripe
 
 pytestmark = pytest.mark.django_db
-NOT_YET = ["charge.dispute.created", "charge.dispute.closed"]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def told(type: str) -> int:
 
 def test_every_row_of_the_table_is_tested_here() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    assert [type for type in NEUTRAL_TYPES if type not in HANDLERS] == NOT_YET
+    assert [type for type in NEUTRAL_TYPES if type not in HANDLERS] == []
     assert [type for type in NEUTRAL_TYPES if f'"{type}"' not in source] == []
 
 
@@ -312,6 +312,29 @@ class TestPayments:
         again = stripe_hooks.send("charge.refund.updated", made.id)
         assert (again.neutral_type, again.status) == ("refund.updated", "handled")
         assert Refund.objects.count() == 1
+
+    @pytest.mark.parametrize("outcome", ["won", "lost"])
+    def test_disputed(
+        self, stripe_hooks: HookedStripe, account: Account, customer: str, intent: Any, outcome: str
+    ) -> None:
+        ref = self.pay(stripe_hooks, customer, intent, "pm_card_visa")
+        stripe_hooks.tell()
+        there = stripe_hooks.server.open_dispute(ref)
+        stripe_hooks.tell()
+        dispute = Dispute.objects.get(account=account)
+        assert (dispute.provider_ref, dispute.status, dispute.amount) == (there["id"], "needs_response", 2500)
+        event = one("charge.dispute.created")
+        assert (event.neutral_type, event.status, event.account_id) == ("dispute.created", "handled", account.pk)
+        stripe_hooks.server.close_dispute(there["id"], outcome)
+        stripe_hooks.tell()
+        dispute.refresh_from_db()
+        assert dispute.status == outcome
+        event = one("charge.dispute.closed")
+        assert (event.neutral_type, event.status) == ("dispute.resolved", "handled")
+        stripe_hooks.send("charge.dispute.closed", there["id"])
+        assert Dispute.objects.count() == 1
+        assert LedgerEntry.objects.filter(key=f"dispute:{dispute.public_id}").count() == 1
+        assert prove_ledger().fault is None
 
     def test_that_nobody_asked_for_here_are_kept(self, stripe_hooks: HookedStripe, customer: str) -> None:
         params = {"amount": 500, "currency": "usd", "customer": customer, "payment_method": "pm_card_visa"}
