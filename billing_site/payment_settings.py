@@ -71,3 +71,5 @@ BILLING_FINANCE_EMAIL = env.str("BILLING_FINANCE_EMAIL", default="")
 # Payouts to ourselves: the account (id or external id) whose verified methods are ours, and the most at once.
 BILLING_PLATFORM_ACCOUNT = env.str("BILLING_PLATFORM_ACCOUNT", default="")
 BILLING_PLATFORM_PAYOUT_LIMIT = env.int("BILLING_PLATFORM_PAYOUT_LIMIT", default=1_000_000)  # minor units
+# How far back the nightly comparison with the provider looks; what is not settled is always looked at.
+BILLING_RECONCILIATION_DAYS = env.int("BILLING_RECONCILIATION_DAYS", default=3)

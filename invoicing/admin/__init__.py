@@ -12,6 +12,7 @@ from invoicing.admin.invoice_item import InvoiceItemAdmin
 from invoicing.admin.payment_intent import PaymentIntentAdmin
 from invoicing.admin.plan_move import PlanMoveAdmin
 from invoicing.admin.refund import RefundAdmin
+from invoicing.admin.reconciliation import DriftAdmin, ReconciliationRunAdmin
 from invoicing.admin.review import InvoiceReviewAdmin
 from invoicing.admin.run import BillingRunAdmin
 from invoicing.admin.seller import SellerAdmin
@@ -26,6 +27,7 @@ __all__ = [
     "DunningCampaignAdmin",
     "DunningCaseAdmin",
     "InboundEventAdmin",
+    "DriftAdmin",
     "InvoiceAdmin",
     "InvoiceItemAdmin",
     "InvoiceReviewAdmin",
@@ -33,5 +35,6 @@ __all__ = [
     "PlanMoveAdmin",
     "ProviderInvoiceAdmin",
     "RefundAdmin",
+    "ReconciliationRunAdmin",
     "SellerAdmin",
 ]

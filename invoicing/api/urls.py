@@ -1,12 +1,18 @@
 """Routes of invoicing."""
 
-from django.urls import path
+from django.urls import include, path
 
 from invoicing.api.views.bank_transfers import BankInstructionViewSet
 from invoicing.api.views.credit_notes import CreditNoteViewSet
 from invoicing.api.views.cycle import CycleRunAllView, CycleRunUserView, CycleRunView
 from invoicing.api.views.disputes import DisputeViewSet
 from invoicing.api.views.estimate import BillingEstimateView
+from invoicing.api.views.hosted_sessions import (
+    CheckoutSessionView,
+    PortalSessionView,
+    StripeCheckoutView,
+    StripePortalView,
+)
 from invoicing.api.views.impact import CatalogImpactView
 from invoicing.api.views.invoice_editing import InvoiceEditingViewSet
 from invoicing.api.views.invoice_items import InvoiceItemViewSet
@@ -87,6 +93,11 @@ urlpatterns = [
     path(f"{BILLING}/setup-intents/<str:setup_intent_id>", SetupIntentViewSet.as_view({"get": "retrieve"})),
     path(f"{BILLING}/setup-intents/<str:setup_intent_id>/confirm", SetupIntentViewSet.as_view({"post": "confirm"})),
     path(f"{BILLING}/setup-intents/<str:setup_intent_id>/cancel", SetupIntentViewSet.as_view({"post": "cancel"})),
+    path(f"{BILLING}/checkout-session", CheckoutSessionView.as_view()),
+    path(f"{BILLING}/portal-session", PortalSessionView.as_view()),
+    path(f"{BILLING}/stripe/checkout", StripeCheckoutView.as_view()),
+    path(f"{BILLING}/stripe/portal", StripePortalView.as_view()),
+    path("", include("invoicing.api.local_pages.urls")),
     path(f"{BILLING}/card/tokenize", CardTokenizeView.as_view()),
     path(f"{BILLING}/refunds", RefundViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{BILLING}/refunds/<str:refund_id>", RefundViewSet.as_view({"get": "retrieve"})),

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlencode
+
+from django.core.signing import Signer
 
 from invoicing.gateways import local_store as store
 from invoicing.gateways.declines import DeclineReason
@@ -23,6 +24,7 @@ from invoicing.gateways.orders import (
 from invoicing.gateways.port import Payer, ProviderUnavailable
 from invoicing.models import LocalProviderObject
 
+PAGE_SALT: Final = "invoicing.local-page"
 _PAGE_OPEN_FOR: Final = timedelta(hours=24)
 
 
@@ -135,6 +137,29 @@ class LocalSetups:
         """Return a checkout as it stands."""
         return _show_page(store.get(checkout_ref, "checkout"))
 
+    def complete_checkout(self, *, checkout_ref: str, token: str) -> SetupState:
+        """Let the payer choose a card on the page, as a browser would, and return what became of it."""
+        row = store.get(checkout_ref, "checkout")
+        tries = row.data.get("tries", 0)
+        order = SetupOrder(
+            reference="",
+            account_id=row.data["account_id"],
+            customer_ref=row.parent,
+            method_ref=token,
+            confirm=True,
+        )
+        state = self.set_up(order=order, key=f"{checkout_ref}:setup:{tries}")
+
+        def note(data: dict[str, Any]) -> None:
+            if data["status"] != "open":
+                return
+            data["tries"] = tries + 1
+            if state.status == ProviderStatus.SUCCEEDED:
+                data.update(status="complete", setup_ref=state.ref)
+
+        store.change(checkout_ref, "checkout", "", note)
+        return state
+
     def open_portal(self, *, customer_ref: str, return_url: str, key: str) -> HostedPage:
         """Return a page of this site on which methods are managed."""
         data = {
@@ -200,10 +225,9 @@ def _show_setup(row: LocalProviderObject) -> SetupState:
 
 def _show_page(row: LocalProviderObject) -> HostedPage:
     data = row.data
-    path = "checkout" if row.kind == "checkout" else "portal"
     return HostedPage(
         ref=row.ref,
-        url=f"/pay/{path}/{row.ref}?{urlencode({'return_url': data['success_url']})}",
+        url=f"/pay/{row.kind}/{Signer(salt=PAGE_SALT).sign(row.ref)}",
         expires_at=datetime.fromisoformat(data["expires_at"]),
         status=data["status"],
         customer_ref=row.parent,

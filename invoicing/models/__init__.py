@@ -41,6 +41,7 @@ from invoicing.models.dunning import (
     DunningPlan,
     DunningStatus,
 )
+from invoicing.models.hosted_session import HostedKind, HostedSession
 from invoicing.models.inbound_event import InboundEvent, InboundEventStatus
 from invoicing.models.invoice import (
     DocumentKind,
@@ -75,6 +76,7 @@ from invoicing.models.pending_charge import PendingCharge
 from invoicing.models.plan_move import MoveOutcome, MoveStatus, MoveTiming, PlanMove, PlanMoveItem
 from invoicing.models.provider_customer import LocalProviderObject, ProviderCustomer
 from invoicing.models.provider_invoice import ProviderInvoice
+from invoicing.models.reconciliation import Drift, DriftKind, DriftStatus, ReconciliationRun
 from invoicing.models.refund import (
     COUNTED_STATUSES,
     Refund,
@@ -138,6 +140,9 @@ __all__ = [
     "DisputeCall",
     "DisputeStatus",
     "DocumentKind",
+    "Drift",
+    "DriftKind",
+    "DriftStatus",
     "DunningAccount",
     "DunningAttempt",
     "DunningCampaign",
@@ -146,6 +151,8 @@ __all__ = [
     "DunningMessage",
     "DunningPlan",
     "DunningStatus",
+    "HostedKind",
+    "HostedSession",
     "InboundEvent",
     "InboundEventStatus",
     "InstructionStatus",
@@ -190,6 +197,7 @@ __all__ = [
     "PlanMoveItem",
     "ProviderCustomer",
     "ProviderInvoice",
+    "ReconciliationRun",
     "Refund",
     "RefundDestination",
     "RefundReason",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,9 +17,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Q
 
-from accounts.models import Account, PaymentMethod, PaymentMethodStatus
+from accounts.models import Account, PaymentMethod
 from accounts.services.account_locks import lock_account_row, lock_open_account
-from accounts.services.payment_methods import NewPaymentMethod, open_payment_method, settle_attached
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError, InvalidState, NotFound
 from billing_site.platform.services import events
@@ -38,6 +37,7 @@ from invoicing.models import SetupCall, SetupIntent, SetupStatus
 from invoicing.models.setup_intent import SETUP_ENDED
 from invoicing.services.payment_methods import CardVerificationFailed
 from invoicing.services.provider_customers import ensure_provider_customer
+from invoicing.services.saved_methods import save_method
 
 CONFIRMABLE: Final[tuple[str, ...]] = (SetupStatus.REQUIRES_PAYMENT_METHOD, SetupStatus.REQUIRES_CONFIRMATION)
 SWEPT_AFTER: Final = timedelta(minutes=10)
@@ -303,35 +303,16 @@ def _read_status(setup: SetupIntent, state: SetupState, call: str) -> SetupStatu
 
 def _store_method(setup: SetupIntent, state: SetupState, *, at: datetime, actor: Actor) -> SetupStatus:
     """Keep the method with the account, and answer how the setup ends."""
-    ref, reason = state.method_ref or setup.method_ref, f"setup {setup.public_id}"
-    attached = PaymentMethod.objects.filter(
-        account_id=setup.account_id,
-        provider_type=setup.provider_type,
-        provider_ref=ref,
-        status=PaymentMethodStatus.ATTACHED,
-    ).first()
-    if attached is None:
-        try:
-            new = NewPaymentMethod(type=state.method_type, provider_type=setup.provider_type, provider_ref=ref)
-            row = open_payment_method(account=setup.account, new=new)
-        except InvalidState:
-            # The account was closed meanwhile: nothing is kept for it.
-            setup.cancellation_reason = "account_closed"
-            setup.payment_method = None
-            return SetupStatus.CANCELED
-        attached = settle_attached(
-            method_id=row.pk,
-            at=at,
-            actor=actor,
-            provider_ref=ref,
-            card=state.card,
-            bank_account=state.bank_account,
-            is_verified=True,
-            reason=reason,
+    told = replace(state, method_ref=state.method_ref or setup.method_ref)
+    try:
+        attached = save_method(
+            account=setup.account, provider_type=setup.provider_type, state=told, at=at, actor=actor, reason=str(setup)
         )
-    elif attached.verified_at is None:
-        attached.verified_at = at
-        attached.save(update_fields=["verified_at", "updated_at"])
+    except InvalidState:
+        # The account was closed meanwhile: nothing is kept for it.
+        setup.cancellation_reason = "account_closed"
+        setup.payment_method = None
+        return SetupStatus.CANCELED
     setup.payment_method, setup.succeeded_at = attached, at
     return SetupStatus.SUCCEEDED
 

@@ -12,6 +12,7 @@ from invoicing.tasks.pauses import resume_due_subscriptions
 from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods
 from invoicing.tasks.payouts import send_payout, sweep_payouts
 from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
+from invoicing.tasks.reconciliation import start_reconciliation, sweep_reconciliations, work_reconciliation
 from invoicing.tasks.refunds import send_refund, sweep_refunds
 from invoicing.tasks.revenue import release_revenue
 from invoicing.tasks.runs import run_billing_cycle, sweep_billing_runs, work_billing_run
@@ -37,6 +38,7 @@ __all__ = [
     "send_refund",
     "settle_dunning",
     "settle_payments",
+    "start_reconciliation",
     "store_invoice_documents",
     "sweep_billing_jobs",
     "sweep_billing_runs",
@@ -49,9 +51,11 @@ __all__ = [
     "sweep_payment_methods",
     "sweep_payouts",
     "sweep_plan_moves",
+    "sweep_reconciliations",
     "sweep_refunds",
     "sweep_setup_intents",
     "work_billing_job",
     "work_billing_run",
     "work_plan_move",
+    "work_reconciliation",
 ]

@@ -49,6 +49,7 @@ from tests.support.alert_states import ALERTS, NOTICES
 from tests.support.bank_transfer_states import INSTRUCTIONS, TRANSFERS
 from tests.support.billing_job_states import JOBS
 from tests.support.credit_note_states import CREDIT_NOTES, settle_by_note, void_note_of
+from tests.support.drift_states import DRIFTS
 from tests.support.dunning_states import CASES
 from tests.support.inbound_event_states import INBOUND_EVENTS
 from tests.support.manual_payments import MANUAL_PAYMENTS
@@ -540,6 +541,7 @@ TABLES: Final = (
     CASES,
     CREDIT_NOTES,
     DRAFTS,
+    DRIFTS,
     EXPORTS,
     HOLDS,
     INSTRUCTIONS,

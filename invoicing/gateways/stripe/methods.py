@@ -131,6 +131,7 @@ class Methods(StripeCaller):
             "payment_method": method_ref,
             "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             "description": "Verification of a payment method; let go at once",
+            "metadata": {"billing_verification": "1"},
             **({"customer": customer_ref} if customer_ref else {}),
         }
         answer = self.write(self.api.payment_intents.create, key=key, params=params)
