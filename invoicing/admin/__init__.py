@@ -11,8 +11,8 @@ from invoicing.admin.invoice import InvoiceAdmin
 from invoicing.admin.invoice_item import InvoiceItemAdmin
 from invoicing.admin.payment_intent import PaymentIntentAdmin
 from invoicing.admin.plan_move import PlanMoveAdmin
-from invoicing.admin.refund import RefundAdmin
 from invoicing.admin.reconciliation import DriftAdmin, ReconciliationRunAdmin
+from invoicing.admin.refund import RefundAdmin
 from invoicing.admin.review import InvoiceReviewAdmin
 from invoicing.admin.run import BillingRunAdmin
 from invoicing.admin.seller import SellerAdmin
@@ -24,17 +24,17 @@ __all__ = [
     "BillingRunAdmin",
     "CreditNoteAdmin",
     "DisputeAdmin",
+    "DriftAdmin",
     "DunningCampaignAdmin",
     "DunningCaseAdmin",
     "InboundEventAdmin",
-    "DriftAdmin",
     "InvoiceAdmin",
     "InvoiceItemAdmin",
     "InvoiceReviewAdmin",
     "PaymentIntentAdmin",
     "PlanMoveAdmin",
     "ProviderInvoiceAdmin",
-    "RefundAdmin",
     "ReconciliationRunAdmin",
+    "RefundAdmin",
     "SellerAdmin",
 ]

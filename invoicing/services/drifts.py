@@ -24,6 +24,7 @@ from invoicing.gateways.registry import get_gateway
 from invoicing.models import Drift, DriftStatus, PaymentIntent, ProviderCustomer, ReconciliationRun
 from invoicing.queries.provider_customers import find_account_of_customer
 from invoicing.services.charging import record_payment
+from invoicing.services.disputes import record_dispute
 from invoicing.services.payment_intents import NewIntent, create_intent
 from invoicing.services.provider_comparison import (
     Finding,
@@ -199,7 +200,7 @@ def _record(drift: Drift, state: Any, *, at: datetime, actor: Actor) -> None:
         case "customer":
             _record_customer(drift, state, at=at, actor=actor)
         case _:
-            raise DriftNotRepairable("Disputes follow the provider's events: have it send the last one again.")
+            record_dispute(state=state, provider_type=drift.provider_type, at=at, actor=actor)
 
 
 def _record_payment(drift: Drift, state: PaymentState, *, at: datetime, actor: Actor) -> None:

@@ -19,10 +19,10 @@ from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import InvalidState, ValidationFailed
 from billing_site.kernel.money import Money
 from billing_site.platform.models import Event
-from invoicing.gateways.orders import PaymentOrder
+from invoicing.gateways.orders import PaymentOrder, RefundOrder
 from invoicing.gateways.port import Payer, ProviderUnavailable
 from invoicing.gateways.stripe import StripeGateway
-from invoicing.models import Drift, PaymentIntent, ProviderCustomer, ReconciliationRun
+from invoicing.models import Dispute, Drift, PaymentIntent, ProviderCustomer, ReconciliationRun, Refund
 from invoicing.services.drifts import DriftNotRepairable, accept_drift, repair_drift
 from invoicing.services.payment_intents import NewIntent, confirm_intent, create_intent
 from invoicing.services.provider_customers import ensure_provider_customer
@@ -210,6 +210,22 @@ class TestRepairing:
         self.repair()
         intent.refresh_from_db()
         assert (intent.status, intent.amount_received) == ("succeeded", 900)
+
+    def test_disputes_and_refunds_made_there_are_recorded(
+        self, account: Account, stripe_server: StripeServer, gateway: StripeGateway
+    ) -> None:
+        disputed, back = pay(account), pay(account)
+        stripe_server.open_dispute(disputed.provider_ref)
+        order = RefundOrder(
+            reference="", account_id=account.public_id, payment_ref=back.provider_ref, amount=Money(500, "usd")
+        )
+        gateway.refund(order=order, key="by hand")
+        night()
+        for drift in Drift.objects.filter(kind="missing_here"):
+            assert repair_drift(drift_id=drift.pk, at=timezone.now(), actor=ADA).status == "repaired"
+        assert (Dispute.objects.get().amount, Refund.objects.get().amount) == (2000, 500)
+        night()
+        assert not Drift.objects.filter(status="open").exists()
 
     def test_money_of_nobody_is_not_given_to_anybody(self, gateway: StripeGateway) -> None:
         pay_there(gateway)

@@ -6,12 +6,12 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.api.serializers.ledger import ACCOUNT_HELP
 from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import AccountRefField, TimestampField
 from billing_site.api.params import ACCOUNT_SYNONYMS
 
 _ACCOUNTS = tuple(name for name in ACCOUNT_SYNONYMS if name != "customer_id")
+_ACCOUNT_HELP = "Id or external id; default: the caller's own."
 _INTERVALS = ("month", "year")
 _RETURN_HELP = "Its origin must be allowed; default: a page of this site."
 
@@ -30,7 +30,7 @@ class StripeCheckoutInput(StrictSerializer):
 
     also_known = _ACCOUNTS
 
-    account = AccountRefField(required=False, help_text=f"{ACCOUNT_HELP} Needed.")
+    account = AccountRefField(required=False, help_text="Id or external id. Needed.")
     plan_id = serializers.CharField(required=False, max_length=100, help_text="Needed.")
     customer_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
     interval = serializers.ChoiceField(choices=_INTERVALS, default="month")
@@ -46,7 +46,7 @@ class StripePortalInput(StrictSerializer):
 
     also_known = _ACCOUNTS
 
-    account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
+    account = AccountRefField(required=False, help_text=_ACCOUNT_HELP)
     customer_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
     return_url = serializers.CharField(required=False, allow_blank=True, max_length=2000, help_text=_RETURN_HELP)
 

@@ -6,19 +6,19 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.api.serializers.ledger import ACCOUNT_HELP
 from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import AccountRefField, MetadataField, TimestampField
 from billing_site.api.params import ACCOUNT_SYNONYMS
 from invoicing.models import SetupIntent, SetupStatus, SetupUsage
 
+_ACCOUNT_HELP = "Id or external id; default: the caller's own."
 _METHOD_HELP = "Id of an attached payment method, or the provider's reference of a new one."
 
 
 class SetupIntentInput(StrictSerializer):
     also_known = ACCOUNT_SYNONYMS
 
-    account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
+    account = AccountRefField(required=False, help_text=_ACCOUNT_HELP)
     payment_method_id = serializers.CharField(required=False, max_length=255, help_text=_METHOD_HELP)
     usage = serializers.ChoiceField(choices=SetupUsage.choices, default=SetupUsage.OFF_SESSION)
     metadata = MetadataField(required=False)

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0028_platform_bank'),
-        ('invoicing', '0033_payouts'),
+        ('invoicing', '0034_manual_payments'),
     ]
 
     operations = [
