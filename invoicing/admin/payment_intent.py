@@ -25,6 +25,8 @@ from billing_site.backoffice.display import (
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import clock
 from billing_site.kernel.money import format_decimal, parse_major
+from invoicing.admin.refund import PaymentRefundInline
+from invoicing.admin.refunding import PaymentRefundingActions
 from invoicing.models import IntentStatus, PaymentAllocation, PaymentIntent
 from invoicing.services.payment_intents import cancel_intent, capture_intent
 from invoicing.services.settling_sweep import settle_payment
@@ -78,7 +80,7 @@ def _foresee_canceling(intents: Sequence[PaymentIntent]) -> str:
 
 
 @admin.register(PaymentIntent)
-class PaymentIntentAdmin(BackOfficeAdmin):
+class PaymentIntentAdmin(PaymentRefundingActions, BackOfficeAdmin):
     """Payments through a provider. Their rows change only by what the provider says."""
 
     financial = True
@@ -97,8 +99,8 @@ class PaymentIntentAdmin(BackOfficeAdmin):
         "account__email__iexact",
     )
     search_help_text = "An id (pi_…), the provider's id, an invoice number, or the account's external id or e-mail"
-    actions_detail = ("ask", "capture", "give_up")
-    inlines = (PaidInvoiceInline,)
+    actions_detail = ("refund", "ask", "capture", "give_up")
+    inlines = (PaidInvoiceInline, PaymentRefundInline)
     fieldsets = (
         (
             None,

@@ -26,6 +26,7 @@ from invoicing.rehearsal.matching import (
     describe_line,
     pair_up,
 )
+from invoicing.rehearsal.moved_money import list_disputes, list_refunds
 from invoicing.rehearsal.sent import list_dunning, list_mails
 from invoicing.rehearsal.world import World
 
@@ -72,6 +73,10 @@ def _compare_section(world: World, name: str, entries: Sequence[Entry], exact: b
             actuals = [describe_invoice(world, invoice) for invoice in list_issued(world)]
         case "credit_notes":
             actuals = list_credit_notes(world)
+        case "refunds":
+            actuals = list_refunds(world)
+        case "disputes":
+            actuals = list_disputes(world)
         case "subscriptions":
             actuals = list_subscriptions(world)
         case "grants":
@@ -108,6 +113,9 @@ def describe_document(document: Mapping[str, Any]) -> str:
         return " ".join(filter(None, (document["account"], document["alert"], document["type"], came_to)))
     if "method" in document:
         return " ".join(filter(None, (document["account"], document["method"], document["name"])))
+    if "destination" in document or "held" in document:
+        said = f"{document['amount']} {document['currency'].upper()} {document['status']}"
+        return " ".join(filter(None, (document["account"], document.get("destination"), said)))
     if "status" in document:
         return " ".join(filter(None, (document["account"], document["subscription"], document["plan"])))
     return " ".join(filter(None, (document.get("account") or "unknown account", document.get("currency", "").upper())))

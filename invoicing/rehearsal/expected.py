@@ -141,6 +141,22 @@ DUNNING: Final[Mapping[str, Kind]] = {
     "stopped": "text",
     "ended": "day",
 }
+REFUND: Final[Mapping[str, Kind]] = {
+    "account": "text",
+    "invoice": "text",
+    "credit_note": "text",
+    "amount": "number",
+    "currency": "text",
+    "destination": "text",
+    "status": "text",
+}
+DISPUTE: Final[Mapping[str, Kind]] = {
+    "account": "text",
+    "amount": "number",
+    "held": "number",
+    "currency": "text",
+    "status": "text",
+}
 SECTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "invoices": INVOICE,
     "credit_notes": CREDIT_NOTE,
@@ -151,8 +167,10 @@ SECTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "alerts": ALERT,
     "mails": MAIL,
     "dunning": DUNNING,
+    "refunds": REFUND,
+    "disputes": DISPUTE,
 }
-NOT_YET: Final = ("refunds", "quotas")
+NOT_YET: Final = ("quotas",)
 # What says which document is meant, rather than what it is like: pairing looks at these first.
 IDENTITY: Final = frozenset(
     {

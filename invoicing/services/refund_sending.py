@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing_site.kernel.actors import SYSTEM, Actor
-from billing_site.kernel.errors import DomainError
+from billing_site.kernel.errors import DomainError, NotFound
 from billing_site.kernel.money import Money
 from invoicing.gateways.orders import RefundOrder
 from invoicing.gateways.port import ObjectUnknown, OrderRejected, PaymentGateway
@@ -124,6 +124,8 @@ def sweep_refunds(*, at: datetime, limit: int = 200) -> int:
 
 
 def _load(refund_id: uuid.UUID) -> Refund:
-    return Refund.objects.select_related("account__test_clock", "payment_intent", "invoice", "credit_note").get(
-        pk=refund_id
-    )
+    rows = Refund.objects.select_related("account__test_clock", "payment_intent", "invoice", "credit_note")
+    found = rows.filter(pk=refund_id).first()
+    if found is None:
+        raise NotFound("refund")
+    return found

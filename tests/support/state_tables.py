@@ -56,6 +56,7 @@ from tests.support.manual_payments import MANUAL_PAYMENTS
 from tests.support.payment_states import PAYMENTS
 from tests.support.payouts import PAYOUTS
 from tests.support.plan_move_states import MOVE_ITEMS, MOVES
+from tests.support.refund_states import DISPUTES, REFUNDS
 from tests.support.reservation_states import RESERVATIONS
 from tests.support.schedules import APRIL, JANUARY, make_ramp, publish_ramp
 from tests.support.setup_intent_states import SETUPS
@@ -540,6 +541,8 @@ TABLES: Final = (
     APPROVALS,
     CASES,
     CREDIT_NOTES,
+    DISPUTES,
+    REFUNDS,
     DRAFTS,
     DRIFTS,
     EXPORTS,
