@@ -204,7 +204,8 @@ class Doors:
         """
         Let happen what is planned: refunds arrive or fail, disputes are born and decided, payouts are paid, fees come.
 
-        `what` (`refund`, `dispute`, `payout`, `fee`) and `subject` (an id) limit it. Returns how much was done.
+        `what` (`refund`, `dispute`, `payout`, `fee`, and only if named `lapse`: a hold ends) and `subject` (an id)
+        limit it. Returns how much was done.
         """
         return self.api.run_errands(all=True, what=what, subject=subject)
 

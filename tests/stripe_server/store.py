@@ -78,6 +78,8 @@ class Errand:
     run: Callable[[], object]
 
 
+PATIENT = frozenset({"lapse"})
+"""What only time brings about, or a test that names it."""
 Emit = Callable[["Store", str, Kind, Object, Object | None], None]
 
 
@@ -162,12 +164,15 @@ class Store:
         """
         Do what is due (or `all` that is planned, of one sort, for one object), in order; return how much was done.
 
-        What comes of it later, such as the answer to a dispute that was just born, is left for the next time.
+        Holds lapse only when their time has come, or `what` names it (`lapse`). What comes of it later, such as the
+        answer to a dispute that was just born, is left for the next time.
         """
         due = [
             errand
             for errand in self.errands
-            if (all or errand.due <= self.clock.now()) and what in {"", errand.what} and subject in {"", errand.subject}
+            if (errand.due <= self.clock.now() or (all and (errand.what not in PATIENT or what == errand.what)))
+            and what in {"", errand.what}
+            and subject in {"", errand.subject}
         ]
         for errand in due:
             self.errands.remove(errand)

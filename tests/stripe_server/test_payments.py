@@ -185,6 +185,17 @@ class TestPaying:
             intents.capture(held.id)
         assert refused.value.code == "payment_intent_unexpected_state"
 
+    def test_of_what_is_held_lapses_after_a_week(self, payer: Payer, stripe_server: StripeServer) -> None:
+        held, taken = payer.pay(capture_method="manual"), payer.pay(capture_method="manual")
+        payer.client.v1.payment_intents.capture(taken.id)
+        stripe_server.settle()
+        assert payer.client.v1.payment_intents.retrieve(held.id).status == "requires_capture"
+        stripe_server.pass_time(days=7)
+        lapsed = payer.client.v1.payment_intents.retrieve(held.id)
+        assert (lapsed.status, lapsed.cancellation_reason, lapsed.amount_capturable) == ("canceled", "automatic", 0)
+        assert types_of(stripe_server)[-2:] == ["charge.expired", "payment_intent.canceled"]
+        assert payer.client.v1.payment_intents.retrieve(taken.id).status == "succeeded"
+
     def test_can_be_given_up_until_it_is_done(self, payer: Payer) -> None:
         intents = payer.client.v1.payment_intents
         held = payer.pay(1000, capture_method="manual")
@@ -381,6 +392,29 @@ class TestIdempotency:
         slow.join()
         (intent,) = stripe_server.objects("payment_intent")
         assert outcomes == ["idempotency_key_in_use", intent["id"]]
+
+
+class TestManyAtOnce:
+    def test_refund_no_more_than_was_taken(self, stripe_server: StripeServer) -> None:
+        payer = Payer(connect(stripe_server))
+        intent = payer.pay(1000)
+        outcomes: list[str] = []
+
+        def give_back() -> None:
+            client = connect(stripe_server)
+            for _ in range(5):
+                try:
+                    outcomes.append(client.v1.refunds.create({"payment_intent": intent.id, "amount": 100}).status or "")
+                except stripe.InvalidRequestError as error:
+                    outcomes.append(str(error.code))
+
+        threads = [threading.Thread(target=give_back) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["charge_already_refunded"] * 10 + ["succeeded"] * 10
+        assert sum(refund["amount"] for refund in stripe_server.objects("refund")) == 1000
 
 
 class TestOtherModes:

@@ -17,6 +17,7 @@ PAYMENT_INTENT = Kind(
     "pi_3",
     expandable={"customer": "customer", "latest_charge": "charge", "payment_method": "payment_method"},
 )
+_HELD_SECONDS = 7 * 86400
 _NOT_AUTHENTICATED = (
     "We are unable to authenticate your payment method. Please choose a different payment method and try again."
 )
@@ -54,6 +55,7 @@ def charge_now(store: Store, intent: Object, method: Object, card: Card) -> None
     _keep_method(store, intent, method)
     if is_held:
         intent.update(status="requires_capture", amount_capturable=intent["amount"])
+        store.later("lapse", intent["id"], lambda: _lapse(store, intent), seconds=_HELD_SECONDS)
         store.emit("charge.succeeded", CHARGE, charge)
         store.emit("payment_intent.amount_capturable_updated", PAYMENT_INTENT, intent)
         return
@@ -85,6 +87,18 @@ def cancel(store: Store, intent: Object, reason: str | None) -> None:
         amount_capturable=0,
         next_action=None,
     )
+    store.emit("payment_intent.canceled", PAYMENT_INTENT, intent)
+
+
+def _lapse(store: Store, intent: Object) -> None:
+    """Let go what was held and never captured."""
+    if intent["status"] != "requires_capture":
+        return
+    charge = store.get(CHARGE, intent["latest_charge"])
+    charge.update(amount_refunded=charge["amount"], refunded=True)
+    store.emit("charge.expired", CHARGE, charge)
+    now = store.time_of(intent["customer"])
+    intent.update(status="canceled", canceled_at=now, cancellation_reason="automatic", amount_capturable=0)
     store.emit("payment_intent.canceled", PAYMENT_INTENT, intent)
 
 
