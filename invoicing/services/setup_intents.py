@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
 
 from accounts.models import Account, PaymentMethod
 from accounts.services.account_locks import lock_account_row, lock_open_account
@@ -25,13 +24,7 @@ from billing_site.platform.services import events
 from billing_site.platform.services.keyed_requests import RequestMark, find_repeated, remember
 from invoicing.gateways.declines import DeclineReason, describe_decline
 from invoicing.gateways.orders import SetupOrder, SetupState
-from invoicing.gateways.port import (
-    NoProcessorAvailable,
-    ObjectUnknown,
-    OrderRejected,
-    PaymentGateway,
-    ProviderUnavailable,
-)
+from invoicing.gateways.port import ObjectUnknown, OrderRejected, PaymentGateway
 from invoicing.gateways.registry import get_gateway
 from invoicing.models import SetupCall, SetupIntent, SetupStatus
 from invoicing.models.setup_intent import SETUP_ENDED
@@ -40,8 +33,6 @@ from invoicing.services.provider_customers import ensure_provider_customer
 from invoicing.services.saved_methods import save_method
 
 CONFIRMABLE: Final[tuple[str, ...]] = (SetupStatus.REQUIRES_PAYMENT_METHOD, SetupStatus.REQUIRES_CONFIRMATION)
-SWEPT_AFTER: Final = timedelta(minutes=10)
-FOLLOWED_FOR: Final = timedelta(days=1)
 _COLUMNS: Final = (
     *("status", "payment_method", "method_ref", "provider_ref", "client_secret", "pending_call", "call_key", "calls"),
     *("called_at", "checked_at", "decline_reason", "last_error", "cancellation_reason", "canceled_at", "succeeded_at"),
@@ -369,39 +360,3 @@ def _emit(what: str, setup: SetupIntent, *, at: datetime, actor: Actor, before: 
         data=snapshot_setup(setup),
         previous={"status": before} if before and before != setup.status else None,
     )
-
-
-# ---- the sweep ------------------------------------------------------------------------------------------------------
-def list_unsettled(*, at: datetime, limit: int) -> list[UUID]:
-    """
-    Return setups to look after, longest waiting first: calls never answered, and for a day what a browser may finish.
-    """
-    waiting = SetupIntent.objects.exclude(status__in=SETUP_ENDED).filter(
-        Q(called_at__lte=at - SWEPT_AFTER), Q(checked_at__isnull=True) | Q(checked_at__lte=at - SWEPT_AFTER)
-    )
-    followed = ~Q(provider_ref="") & Q(created_at__gt=at - FOLLOWED_FOR)
-    due = waiting.filter(~Q(pending_call="") | followed)
-    return list(due.order_by(F("checked_at").asc(nulls_first=True), "id").values_list("pk", flat=True)[:limit])
-
-
-def settle_setup(*, setup_intent_id: UUID, at: datetime, actor: Actor, gateway: PaymentGateway | None = None) -> bool:
-    """
-    Find out what became of a setup and record it; answers False when it must be tried again. Outside a transaction.
-    """
-    setup = SetupIntent.objects.select_related("account").get(pk=setup_intent_id)
-    if setup.status in SETUP_ENDED:
-        return True
-    try:
-        if setup.pending_call:
-            ask_provider(setup_intent_id=setup.pk, at=at, actor=actor, gateway=gateway)
-            return True
-        asked = gateway or get_gateway(setup.provider_type, livemode=setup.livemode)
-        state = asked.fetch_setup(setup_ref=setup.provider_ref)
-    except (ProviderUnavailable, NoProcessorAvailable) as refusal:
-        logger.warning("setup %s is not settled yet: %s", setup.public_id, refusal.code)
-        return False
-    except ObjectUnknown:
-        logger.warning("setup %s is unknown to the provider", setup.public_id)
-        return False
-    record_setup(setup_intent_id=setup.pk, state=state, at=at, actor=actor)
-    return True

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from billing_site.kernel import clock
 from billing_site.kernel.actors import SYSTEM
-from invoicing.services import setup_intents
+from invoicing.services import setup_sweep
 
 _SWEEP_LIMIT = 200
 
@@ -16,6 +16,6 @@ def sweep_setup_intents() -> int:
     """Ask the provider what became of setups; answers how many were looked at with success."""
     now = clock.now()
     return sum(
-        setup_intents.settle_setup(setup_intent_id=key, at=now, actor=SYSTEM)
-        for key in setup_intents.list_unsettled(at=now, limit=_SWEEP_LIMIT)
+        setup_sweep.settle_setup(setup_intent_id=key, at=now, actor=SYSTEM)
+        for key in setup_sweep.list_unsettled(at=now, limit=_SWEEP_LIMIT)
     )

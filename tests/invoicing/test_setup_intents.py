@@ -23,10 +23,9 @@ from invoicing.services.setup_intents import (
     cancel_setup,
     confirm_setup,
     create_setup,
-    list_unsettled,
     record_setup,
-    settle_setup,
 )
+from invoicing.services.setup_sweep import list_unsettled, settle_setup
 from tests.factories.accounts import ACTOR, AT, make_account
 from tests.factories.payment_methods import make_payment_method
 
