@@ -16,6 +16,7 @@ from accounts.admin.credit_grant import CreditGrantInline, GrantCreditAction
 from accounts.admin.glance import build_glance
 from accounts.admin.inlines import BalanceInline, EntryInline, MemberInline
 from accounts.admin.money_actions import MoneyActions
+from accounts.admin.payment_actions import PaymentActions
 from accounts.admin.payment_method import PaymentMethodInline
 from accounts.admin.price_override import PriceOverrideInline
 from accounts.admin.seller_choice import SellerChoiceAction
@@ -41,7 +42,9 @@ from invoicing.queries.glance import get_glance
 
 
 @admin.register(Account)
-class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions, SellerChoiceAction, BackOfficeAdmin):
+class AccountAdmin(
+    StartAction, GrantPlanAction, GrantCreditAction, MoneyActions, PaymentActions, SellerChoiceAction, BackOfficeAdmin
+):
     """Who is billed: profile, people, subscriptions, money, history."""
 
     nav_icon = "domain"
@@ -54,7 +57,14 @@ class AccountAdmin(StartAction, GrantPlanAction, GrantCreditAction, MoneyActions
     search_help_text = "Name, external id, e-mail, or an id such as acc_…"
     actions_detail = (
         "start",
-        {"title": "Money", "icon": "payments", "items": ["deposit_money", "adjust_credit", "grant_credit"]},
+        {
+            "title": "Money",
+            "icon": "payments",
+            "items": [
+                *("record_payment", "deposit_money", "adjust_credit", "grant_credit"),
+                *("credit_settlement", "pay_out"),
+            ],
+        },
         "grant_plan",
         "choose_seller",
     )

@@ -14,6 +14,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from accounts.models import PaymentMethod, PaymentMethodStatus
 from accounts.queries.payment_methods import has_paid_subscription
+from accounts.services.bank_account_checks import can_be_confirmed, request_confirmation
 from accounts.services.payment_methods import set_default_payment_method
 from billing_site.backoffice.actions import Call, ReasonForm, service_action
 from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
@@ -98,7 +99,7 @@ class PaymentMethodAdmin(BackOfficeAdmin):
     list_select_related = ("account",)
     search_fields = ("account__name", "account__external_id__iexact", "account__email__iexact", "=provider_ref")
     search_help_text = "The account's name, external id or e-mail, the provider's reference, or an id such as pm_…"
-    actions_detail = ("make_default", "detach")
+    actions_detail = ("make_default", "confirm", "detach")
     fieldsets = (
         (
             None,
@@ -154,6 +155,18 @@ class PaymentMethodAdmin(BackOfficeAdmin):
     @admin.display(description="Refused because")
     def decline(self, method: PaymentMethod) -> str:
         return describe_decline(method.decline_reason) if method.decline_reason else NOTHING
+
+    @service_action(
+        description="Confirm the bank account",
+        permission="accounts.confirm_bank_account",
+        effect="Money can be paid out to it once another person has approved this. Say in the reason what you looked "
+        "at: a letter of the bank, a test payment.",
+        allowed=can_be_confirmed,
+        icon="verified",
+    )
+    def confirm(self, request: HttpRequest, method: PaymentMethod, call: Call) -> str:
+        request_confirmation(method=method, at=call.at, actor=call.actor, reason=call.reason)
+        return f"{method} waits: another person must approve that it is confirmed."
 
     @service_action(
         description="Make default",
