@@ -106,19 +106,17 @@ class DunningCampaignAdmin(BackOfficeAdmin):
     nav_order = 17
     empty_title = "No campaign yet"
     empty_text = (
-        "Without one the settings hold: BILLING_DUNNING_DELAYS_HOURS and BILLING_DUNNING_END. Add one to ask some plans "
-        "or accounts differently."
+        "Without one the settings hold: BILLING_DUNNING_DELAYS_HOURS and BILLING_DUNNING_END. Add one to ask some "
+        "plans or accounts differently."
     )
     list_display = ("name", "org_id", "delays", "end_state", "on_overdue", "is_active")
     list_filter = ("is_active", "end_state", "org_id")
     search_fields = ("name", "=org_id")
     readonly_fields = ("timeline",)
     fieldsets = (
-        (
-            None,
-            {"fields": (("name", "org_id"), ("delays_hours", "end_state"), "messages", ("on_overdue", "is_active"))},
-        ),
+        (None, {"fields": (("name", "org_id"), ("delays_hours", "end_state"), "messages")}),
         ("For", {"fields": ("plans", "accounts"), "description": "An account's own campaign wins, then its plan's."}),
+        ("Reach", {"fields": (("on_overdue", "is_active"),)}),
         ("History", {"fields": ("timeline",)}),
     )
     timeline = timeline_display()

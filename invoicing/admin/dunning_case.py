@@ -195,7 +195,7 @@ class DunningCaseAdmin(CalendarPage, BackOfficeAdmin):
     @service_action(
         description="Let go on",
         permission="invoicing.edit_dunning",
-        effect="What was held goes on where it was; a payment method that was given up is tried again, at the next step.",
+        effect="What was held goes on where it was; a method that was given up is tried again, at the next step.",
         allowed=lambda case: (
             case.status in (DunningStatus.HELD, DunningStatus.STOPPED)
             and (case.status == DunningStatus.HELD or case.stop_reason != NOT_CHARGED)
@@ -209,7 +209,7 @@ class DunningCaseAdmin(CalendarPage, BackOfficeAdmin):
     @service_action(
         description="End dunning",
         permission="invoicing.cancel_dunning",
-        effect="Nothing is tried or mailed of itself any more. The invoice stays open, its subscription stays as it is.",
+        effect="Nothing is tried or mailed any more. The invoice stays open, its subscription stays as it is.",
         allowed=_is_open,
         icon="notifications_off",
         variant=ActionVariant.DANGER,

@@ -33,6 +33,7 @@ from accounts.terms.proration import take_effect
 from billing_site.kernel.periods import Period, local_date
 from invoicing.calculation.draft import draft_invoice
 from invoicing.queries.billables import Billables, DueBoundary, load_billables
+from invoicing.queries.dunning_calendar import list_planned
 from invoicing.queries.facts import BoundaryFacts, gather_facts, settle_boundary, take_over
 from invoicing.queries.policies import get_proration_terms
 from invoicing.queries.schedule_phases import get_boundary_with_phases, group_steps
@@ -45,6 +46,7 @@ AgendaKind = Literal[
     "discount_ends",
     "hold_expires",
     "invoice",
+    "payment_attempt",
     "phase_starts",
     "plan_changes",
     "schedule_ends",
@@ -68,6 +70,7 @@ _ORDER: dict[str, int] = {
     "subscription_ends": 6,
     "schedule_ends": 7,
     "invoice": 8,
+    "payment_attempt": 8,
     "discount_ends": 9,
 }
 
@@ -105,6 +108,7 @@ def list_agenda(account: Account, *, at: datetime, until: datetime) -> list[Agen
         *_list_steps(steps),
         *_list_resumptions(subscriptions, until=until),
         *_list_unpaid_starts(subscriptions, until=until),
+        *_list_attempts(account, until=until),
         *_list_renewals(account, subscriptions, steps, until=until),
     ]
     return sorted(found, key=lambda entry: (entry.at, _ORDER[entry.kind], entry.subject))
@@ -209,6 +213,17 @@ def _list_unpaid_starts(subscriptions: Sequence[Subscription], *, until: datetim
             by = f"{moment.astimezone(each.zone):%d %b %Y, %H:%M}"
             text = f"{each.plan_version.name} is canceled if not paid by {by}."
             yield AgendaEntry(moment, "start_expires", each.public_id, text)
+
+
+def _list_attempts(account: Account, *, until: datetime) -> Iterator[AgendaEntry]:
+    """Yield when open invoices are collected by themselves."""
+    for planned in list_planned(Period(_ALWAYS, until), account_id=account.pk):
+        invoice = planned.invoice
+        by = "from stored money" if planned.method is None else f"by {planned.method}"
+        text = f"{invoice} is collected {by}, attempt {planned.step}."
+        yield AgendaEntry(
+            planned.at, "payment_attempt", invoice.public_id, text, invoice.amount_remaining, invoice.currency
+        )
 
 
 def _list_steps(steps: Sequence[UpcomingStep]) -> Iterator[AgendaEntry]:

@@ -209,7 +209,9 @@ class TestNewMethods:
 
 class TestPeople:
     def test_hold_until_a_day_and_then_it_goes_on(self) -> None:
-        case = open_case(open_invoice(card="insufficientlater"))
+        open_invoice(card="insufficientlater")
+        collect_due(at=NOVEMBER)
+        case = DunningCase.objects.get()
         hold_case(case_id=case.pk, until=NOVEMBER + 5 * DAY, at=NOVEMBER, actor=TESTER, reason="promised")
         assert reload(case.invoice).next_attempt_at is None
         assert sweep_dunning(at=NOVEMBER + 4 * DAY) == 0

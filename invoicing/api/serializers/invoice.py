@@ -166,7 +166,7 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
     number_str = serializers.SerializerMethodField()
     attempt_count = serializers.IntegerField()
     last_attempt_at = TimestampField(allow_null=True)
-    next_attempt_at = serializers.SerializerMethodField()
+    next_attempt_at = TimestampField(allow_null=True, help_text="When it is collected without anybody asking.")
     line_items = LineItemSerializer(source="lines", many=True)
     issue_date = serializers.DateField(allow_null=True)
     due_date = serializers.DateField(allow_null=True)
@@ -222,9 +222,6 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
 
     def get_number_str(self, invoice: Invoice) -> str | None:
         return invoice.number_text or None
-
-    def get_next_attempt_at(self, invoice: Invoice) -> str | None:
-        return None
 
 
 class InvoiceQuery(serializers.Serializer[dict[str, Any]]):
