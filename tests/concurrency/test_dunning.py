@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -33,7 +35,7 @@ def test_the_sweep_and_a_customer_take_the_money_once() -> None:
     collect_due(at=NOVEMBER)
     card = attach_card(invoice.account, "visa", at=NOVEMBER + DAY)
     now = NOVEMBER + DAY
-    tasks = [
+    tasks: list[Callable[[], Any]] = [
         *[partial(collect_due, at=now)] * 3,
         *[partial(try_new_methods_of, account_id=invoice.account_id, at=now)] * 3,
         *[partial(collect_invoice, invoice_id=invoice.pk, at=now, actor=TESTER, method=card)] * 3,

@@ -221,7 +221,8 @@ class TestPeople:
         assert collect_due(at=NOVEMBER + 5 * DAY) == 1
         assert reload(case).step == 2
         held = Event.objects.get(type="dunning.held")
-        assert (held.reason, held.actor_id, held.previous_data["status"]) == ("promised", "tester", "running")
+        assert (held.reason, held.actor_id) == ("promised", "tester")
+        assert (held.previous_data or {})["status"] == "running"
 
     def test_cannot_hold_into_the_past(self) -> None:
         with pytest.raises(ValidationFailed):
@@ -346,7 +347,7 @@ class TestMails:
     @pytest.fixture
     def sent(self) -> list[Any]:
         mail.outbox.clear()
-        return mail.outbox  # type: ignore[return-value]
+        return mail.outbox
 
     def open_mailed(self, **profile: Any) -> Invoice:
         world.publish()
