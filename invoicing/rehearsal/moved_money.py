@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from billing_site.kernel.money import format_decimal
@@ -9,7 +10,7 @@ from invoicing.models import Dispute, Refund
 from invoicing.rehearsal.world import World
 
 
-def list_refunds(world: World) -> list[dict[str, Any]]:
+def list_refunds(world: World) -> list[Mapping[str, Any]]:
     """Return the story's refunds in the order they were asked for."""
     rows = Refund.objects.filter(account_id__in=world.account_ids).select_related("invoice", "credit_note")
     return [
@@ -26,7 +27,7 @@ def list_refunds(world: World) -> list[dict[str, Any]]:
     ]
 
 
-def list_disputes(world: World) -> list[dict[str, Any]]:
+def list_disputes(world: World) -> list[Mapping[str, Any]]:
     """Return the story's disputes in the order they began; `held` is what nobody knows for whom it is."""
     rows = Dispute.objects.filter(account_id__in=world.account_ids).order_by("id")
     return [
