@@ -6,11 +6,12 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.api.serializers.ledger import ACCOUNT_HELP
 from billing_site.api.bodies import StrictSerializer
 from billing_site.api.fields import AccountRefField, CurrencyField, MetadataField, MoneyField, TimestampField
 from billing_site.api.params import ACCOUNT_SYNONYMS
 from invoicing.models import CaptureMethod, IntentStatus, PaymentIntent
+
+_ACCOUNT_HELP = "Id or external id; default: the caller's own."
 
 _USAGES = ("off_session", "on_session")
 
@@ -20,7 +21,7 @@ class PaymentIntentInput(StrictSerializer):
 
     also_known = ACCOUNT_SYNONYMS
 
-    account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
+    account = AccountRefField(required=False, help_text=_ACCOUNT_HELP)
     amount = MoneyField(positive=True, help_text="Minor units, above zero.")
     currency = CurrencyField(required=False, default="usd")
     payment_method_id = serializers.CharField(required=False, allow_null=True, max_length=100)
@@ -125,7 +126,7 @@ class PaymentIntentSerializer(serializers.Serializer[PaymentIntent]):
 class _TopUpBase(StrictSerializer):
     also_known = ACCOUNT_SYNONYMS
 
-    account = AccountRefField(required=False, help_text=ACCOUNT_HELP)
+    account = AccountRefField(required=False, help_text=_ACCOUNT_HELP)
     amount_cents = MoneyField(positive=True, help_text="Minor units, above zero.")
     currency = CurrencyField(required=False, default="usd")
 
