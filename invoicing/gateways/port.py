@@ -44,6 +44,12 @@ class ProviderKeyRefused(ProviderUnavailable):
     retryable = False
 
 
+class CallSpent(ProviderUnavailable):
+    """
+    The call was begun and failed, and its key tells the same from now on: what there is of it must be looked up.
+    """
+
+
 class NoProcessorAvailable(DomainError):
     code, title, status = "no_processor_available", "No payment provider can do this here", 422
 

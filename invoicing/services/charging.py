@@ -33,6 +33,8 @@ from invoicing.services.payment_booking import book_fee, book_payment, snapshot_
 logger = logging.getLogger(__name__)
 
 REJECTED: Final = "rejected"
+NOT_CARRIED_OUT: Final = "The payment provider did not carry this payment out; nothing was charged."
+WAITING_STATUSES: Final = (IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.REQUIRES_CONFIRMATION)
 _CALL_COLUMNS: Final = (
     *("status", "pending_call", "pending_amount", "call_key", "calls", "called_at", "payment_method", "off_session"),
     *("decline_reason", "last_error", "updated_at"),
@@ -157,9 +159,7 @@ def record_payment(*, intent_id: UUID, state: PaymentState, at: datetime, actor:
     book_fee(intent, state, at=at)
     if intent.status in ENDED_STATUSES:
         return intent
-    if intent.pending_call and intent.call_key != key and state.status not in (*ENDED_STATUSES, "requires_capture"):
-        return intent  # the call under way will tell
-    if not _is_news(intent, state):
+    if _is_overtaken(intent, state, key) or not _is_news(intent, state):
         return intent
     if state.status != intent.status and not intent.can_become(state.status):
         logger.error("payment %s is %s at the provider and %s here", intent.public_id, state.status, intent.status)
@@ -171,7 +171,7 @@ def record_payment(*, intent_id: UUID, state: PaymentState, at: datetime, actor:
         case IntentStatus.SUCCEEDED:
             book_payment(intent, at=at, actor=actor)
             _emit("succeeded", intent, before, at=at, actor=actor)
-        case IntentStatus.REQUIRES_PAYMENT_METHOD if state.decline_reason:
+        case IntentStatus.REQUIRES_PAYMENT_METHOD | IntentStatus.REQUIRES_CONFIRMATION if intent.decline_reason:
             _fail(intent, before, at=at, actor=actor)
         case IntentStatus.CANCELED:
             _close(intent)
@@ -204,6 +204,19 @@ def record_rejection(*, intent_id: UUID, detail: str, at: datetime, actor: Actor
     return intent
 
 
+def _is_overtaken(intent: PaymentIntent, state: PaymentState, key: str) -> bool:
+    """
+    Tell whether a state is older than what was asked of the payment since, so that the later call will tell.
+
+    Where money came or nothing can come any more there is no later. An authorisation ends a payment that is under way,
+    and no capture or cancellation of it.
+    """
+    is_authorised = state.status == IntentStatus.REQUIRES_CAPTURE and intent.pending_call in ("", PendingCall.PAY)
+    if state.status in ENDED_STATUSES or is_authorised:
+        return False
+    return intent.call_key != key if key else bool(intent.pending_call)
+
+
 def _is_news(intent: PaymentIntent, state: PaymentState) -> bool:
     if intent.pending_call:
         return True
@@ -215,6 +228,7 @@ def _is_news(intent: PaymentIntent, state: PaymentState) -> bool:
 
 def _take_over(intent: PaymentIntent, state: PaymentState, at: datetime) -> None:
     """Put what the provider says on the row. A provider that asks for a method after a decline keeps its payment."""
+    was_begun = intent.status == IntentStatus.PROCESSING
     intent.provider_ref = state.ref
     intent.client_secret = state.client_secret or intent.client_secret
     intent.pending_call, intent.pending_amount = "", None
@@ -229,6 +243,9 @@ def _take_over(intent: PaymentIntent, state: PaymentState, at: datetime) -> None
             logger.error("payment %s is %s at the provider, not as it was ordered", intent.public_id, state.amount)
     elif intent.status == IntentStatus.CANCELED:
         intent.canceled_at = at
+    elif was_begun and not state.decline_reason and intent.status in WAITING_STATUSES:
+        # The call did not get there: nothing of it will come any more, and nobody is to wait for it.
+        intent.decline_reason, intent.last_error = REJECTED, NOT_CARRIED_OUT
 
 
 def _fail(intent: PaymentIntent, before: dict[str, Any], *, at: datetime, actor: Actor) -> None:

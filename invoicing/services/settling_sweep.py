@@ -2,8 +2,8 @@
 Asking the provider about payments that were never answered.
 
 A call is asked again under its key, which has one effect and tells what became of it. When keys are forgotten (after a
-day), when the money is not wanted any more, or when it was a token that is kept nowhere, the provider is only asked
-whether there is such a payment. Source: contract chapter Payments; ADR 0057.
+day), when the money is not wanted any more, when it was a token that is kept nowhere, or when the key tells of nothing
+but a failure, the provider is only asked whether there is such a payment. Source: contract chapter Payments; ADR 0057.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.db.models import F, Q
 from billing_site.kernel.actors import SYSTEM, Actor
 from billing_site.kernel.errors import DomainError
 from invoicing.gateways.orders import PaymentState, ProviderStatus
-from invoicing.gateways.port import NoProcessorAvailable, ObjectUnknown, PaymentGateway, ProviderUnavailable
+from invoicing.gateways.port import CallSpent, NoProcessorAvailable, ObjectUnknown, PaymentGateway, ProviderUnavailable
 from invoicing.gateways.registry import get_gateway
 from invoicing.models import IntentPurpose, IntentStatus, PaymentAllocation, PaymentIntent, PendingCall
 from invoicing.queries.provider_customers import find_customer_ref
@@ -72,7 +72,10 @@ def settle_payment(
     try:
         asked = gateway or get_gateway(intent.provider_type, livemode=intent.livemode)
         if intent.pending_call and _may_repeat(intent, now):
-            return not ask_provider(intent_id=intent_id, at=now, actor=actor, gateway=asked).pending_call
+            try:
+                return not ask_provider(intent_id=intent_id, at=now, actor=actor, gateway=asked).pending_call
+            except CallSpent as spent:
+                logger.warning("payment %s is looked up: %s", intent.public_id, spent)
         key = intent.call_key
         state = _look_up(intent, asked)
     except (ProviderUnavailable, NoProcessorAvailable) as refusal:

@@ -18,6 +18,7 @@ import stripe
 from django.conf import settings
 
 from invoicing.gateways.port import (
+    CallSpent,
     NoProcessorAvailable,
     ObjectUnknown,
     OrderRejected,
@@ -157,7 +158,7 @@ def _translate(error: stripe.StripeError) -> Exception:
         return ProviderKeyRefused(f"Stripe {what}: an operator must look at BILLING_STRIPE_SECRET_KEY.")
     if isinstance(error, stripe.IdempotencyError):
         logger.error("Stripe has had this key with another request%s", request)
-        return ProviderUnavailable("Stripe has had this key with another request; what came of it is asked for.")
+        return CallSpent("Stripe has had this key with another request; what came of it is asked for.")
     if isinstance(error, stripe.InvalidRequestError):
         if code == "lock_timeout":
             return ProviderUnavailable(_NOT_ANSWERED)
@@ -166,7 +167,15 @@ def _translate(error: stripe.StripeError) -> Exception:
             return ObjectUnknown(sentence)
         return OrderRejected(code or "invalid_request", sentence)
     logger.warning("Stripe did not answer: %s %s%s", type(error).__name__, error.http_status or "", request)
+    if _is_repeated(error):
+        # Stripe remembers a failure with its key, and never tries that call again.
+        return CallSpent("Stripe failed at this call before; what came of it is asked for.")
     return ProviderUnavailable(_NOT_ANSWERED)
+
+
+def _is_repeated(error: stripe.StripeError) -> bool:
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    return headers.get("idempotent-replayed") == "true"
 
 
 def _read_error(error: stripe.StripeError) -> Answer:
