@@ -129,6 +129,8 @@ class LedgerEntry(Identified):
         permissions = [
             ("approve_deposit", "Can approve deposits above the limit"),
             ("approve_adjustment", "Can approve adjustments above the limit"),
+            ("approve_settlement", "Can approve changes of settlement balances"),
+            ("approve_bank_account", "Can approve that bank accounts are confirmed"),
         ]
         triggers = [*append_only_triggers("ledger_entries"), *ENTRY_TRIGGERS]
 

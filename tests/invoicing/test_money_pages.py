@@ -156,10 +156,12 @@ class TestPayouts:
         lead, other = sign_in("finance_lead"), sign_in("finance_lead", "bob")
         act(lead, "confirm", method)
         act(lead, "credit_settlement", account, amount="50.00", currency="", source="received")
+        assert Approval.objects.count() == 2
         for approval in Approval.objects.order_by("id"):
             assert approval.title.split()[0] in ("Confirm", "Credit")
             assert "payee" in show(other, approval)
-            act(other, "approve_request", approval)
+            answer = act(other, "approve_request", approval)
+            assert answer.status_code == 302, answer.content.decode()[:20000]
         assert get_settlement_balance(account=account, currency="usd") == 5000
         fields = {"amount": "20.00", "destination": method.public_id, "description": "October"}
         assert act(lead, "pay_out", account, **fields).status_code == 302
