@@ -16,7 +16,7 @@ from billing_site.kernel.actors import SYSTEM, Actor
 from billing_site.kernel.errors import DomainError, NotFound
 from billing_site.kernel.money import Money
 from invoicing.gateways.orders import RefundOrder
-from invoicing.gateways.port import ObjectUnknown, OrderRejected, PaymentGateway
+from invoicing.gateways.port import CallSpent, ObjectUnknown, OrderRejected, PaymentGateway
 from invoicing.gateways.registry import get_gateway
 from invoicing.models import Refund, RefundDestination, RefundStatus
 from invoicing.services.refund_settling import record_refund, record_refusal
@@ -88,10 +88,27 @@ def ask_about_refund(*, refund_id: uuid.UUID, at: datetime, actor: Actor = SYSTE
             reference=refund.public_id, payment_ref=intent.provider_ref if intent is not None else ""
         )
         if found is None:
-            return send_refund(refund_id=refund.pk, at=at, actor=actor, gateway=gateway)
+            return _send_again(refund, gateway, at=at, actor=actor)
         state = found
     record_refund(state=state, provider_type=refund.provider_type, at=at, actor=actor)
     return _load(refund_id)
+
+
+def _send_again(refund: Refund, gateway: PaymentGateway, *, at: datetime, actor: Actor) -> Refund:
+    """Make a refund that the provider did not have a moment ago; one whose key tells of a failure only has failed."""
+    try:
+        return send_refund(refund_id=refund.pk, at=at, actor=actor, gateway=gateway)
+    except CallSpent as spent:
+        intent = refund.payment_intent
+        # Once more: somebody else's call may have been the one that failed.
+        state = gateway.find_refund(
+            reference=refund.public_id, payment_ref=intent.provider_ref if intent is not None else ""
+        )
+        if state is None:
+            record_refusal(refund_id=refund.pk, reason=f"provider_failed: {spent}", at=at, actor=actor)
+        else:
+            record_refund(state=state, provider_type=refund.provider_type, at=at, actor=actor)
+    return _load(refund.pk)
 
 
 def list_unanswered(*, at: datetime, limit: int) -> list[uuid.UUID]:

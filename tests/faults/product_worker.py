@@ -136,11 +136,21 @@ def serve() -> None:
         server.serve_forever()
 
 
+def bill() -> int:
+    """Run the billing cycle, as its sweep does; tells how many documents were issued."""
+    from invoicing.models import Invoice
+    from tests.support import world
+
+    before = Invoice.objects.count()
+    world.run_cycle(as_of=world.DECEMBER)
+    return Invoice.objects.count() - before
+
+
 WORK: dict[str, Callable[..., Any]] = {
     work.__name__: work
     for work in (
         *(collect, collect_due, confirm, capture, top_up, send_refund),
-        *(settle, handle, keep_handling, serve),
+        *(settle, handle, keep_handling, serve, bill),
     )
 }
 
