@@ -28,7 +28,7 @@ from invoicing.gateways.registry import get_gateway
 from invoicing.models import ENDED_STATUSES, IntentStatus, Invoice, PaymentAllocation, PaymentIntent, PendingCall
 from invoicing.queries.members import lock_subscriptions_of
 from invoicing.queries.provider_customers import find_customer_ref
-from invoicing.services.payment_booking import book_fee, book_payment, snapshot_intent, tell_failed_attempts
+from invoicing.services.payment_booking import book_fee, book_payment, read_fee, snapshot_intent, tell_failed_attempts
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _CALL_COLUMNS: Final = (
 
 _SETTLED_COLUMNS: Final = (
     *("status", "provider_ref", "client_secret", "pending_call", "pending_amount", "decline_reason", "last_error"),
-    *("amount_capturable", "amount_received", "succeeded_at", "canceled_at", "updated_at"),
+    *("amount_capturable", "amount_received", "fee", "succeeded_at", "canceled_at", "updated_at"),
 )
 
 
@@ -156,8 +156,8 @@ def record_payment(*, intent_id: UUID, state: PaymentState, at: datetime, actor:
     and what is left over to the invoice credit.
     """
     intent = lock_intent(intent_id)
-    book_fee(intent, state, at=at)
     if intent.status in ENDED_STATUSES:
+        book_fee(intent, state, at=at)
         return intent
     if _is_overtaken(intent, state, key) or not _is_news(intent, state):
         return intent
@@ -238,7 +238,7 @@ def _take_over(intent: PaymentIntent, state: PaymentState, at: datetime) -> None
     intent.last_error = describe_decline(state.decline_reason) if state.decline_reason else ""
     if intent.status == IntentStatus.SUCCEEDED:
         intent.amount_received = min(state.amount_received, intent.amount)
-        intent.succeeded_at = at
+        intent.succeeded_at, intent.fee = at, read_fee(intent, state)
         if state.amount != Money(intent.amount, intent.currency):
             logger.error("payment %s is %s at the provider, not as it was ordered", intent.public_id, state.amount)
     elif intent.status == IntentStatus.CANCELED:

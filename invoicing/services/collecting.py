@@ -239,8 +239,8 @@ def _finish(
     except ProviderUnavailable:
         return replace(begun, error=UNKNOWN_OUTCOME)
     paid = PaymentAllocation.objects.filter(intent=intent, invoice=invoice_id).values_list("applied", flat=True).get()
-    remaining = Invoice.objects.get(pk=invoice_id).amount_remaining
-    error = None if not remaining else intent.last_error or UNKNOWN_OUTCOME
+    rows = Invoice.objects.only("status", "amount_due", "amount_paid")
+    error = None if not rows.get(pk=invoice_id).amount_remaining else intent.last_error or UNKNOWN_OUTCOME
     secret = intent.client_secret if intent.status == "requires_action" else None
     return replace(
         begun, provider_used=paid or 0, provider_ref=intent.provider_ref or None, error=error, client_secret=secret

@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Prefetch, prefetch_related_objects
+
 from accounts.models import AccountStatus, LedgerEntry, LedgerKind
 from accounts.services import ledger
 from accounts.services.deposits import deposit
@@ -39,8 +41,10 @@ def snapshot_intent(intent: PaymentIntent) -> dict[str, Any]:
 
 
 def list_allocations(intent: PaymentIntent) -> list[PaymentAllocation]:
-    """Return what a payment is for, oldest invoice first."""
-    return list(PaymentAllocation.objects.filter(intent=intent).select_related("invoice").order_by("invoice_id"))
+    """Return what a payment is for, oldest invoice first; read once for each object of a payment."""
+    rows = PaymentAllocation.objects.select_related("invoice").order_by("invoice_id")
+    prefetch_related_objects([intent], Prefetch("allocations", queryset=rows))
+    return list(intent.allocations.all())
 
 
 def book_payment(intent: PaymentIntent, *, at: datetime, actor: Actor) -> None:
@@ -84,7 +88,7 @@ def _post(intent: PaymentIntent, *, paid: int, credited: int, at: datetime) -> L
         (LedgerKind.INVOICE_CREDIT, intent.account_id, -credited),
     ]
     invoices = [each.invoice.public_id for each in list_allocations(intent)]
-    return ledger.post_entry(
+    entry = ledger.NewEntry(
         key=f"payment:{intent.public_id}",
         type="payment",
         account_id=intent.account_id,
@@ -95,6 +99,7 @@ def _post(intent: PaymentIntent, *, paid: int, credited: int, at: datetime) -> L
         metadata={"payment_intent_id": intent.public_id}
         | ({"invoice_id": invoices[0]} if len(invoices) == 1 else {"invoice_ids": invoices} if invoices else {}),
     )
+    return ledger.post_entries([entry, *_list_fees(intent, at=at)])[0]
 
 
 def _deposit(intent: PaymentIntent, *, at: datetime) -> None:
@@ -110,6 +115,7 @@ def _deposit(intent: PaymentIntent, *, at: datetime) -> None:
         metadata={"payment_intent_id": intent.public_id},
         key=f"topup:{intent.public_id}",
     )
+    ledger.post_entries(_list_fees(intent, at=at))
     events.emit(
         "topup.succeeded",
         subject=intent,
@@ -139,23 +145,38 @@ def _tell_credit(intent: PaymentIntent, entry: LedgerEntry, amount: int, *, at: 
 
 def book_fee(intent: PaymentIntent, state: PaymentState, *, at: datetime) -> None:
     """Book what the provider kept of a payment, once it tells: out of cash, a cost of ours."""
-    if state.status != "succeeded" or not state.fee or state.fee_currency != intent.currency or intent.fee:
+    fee = read_fee(intent, state)
+    if state.status != "succeeded" or not fee or intent.fee:
         return
-    intent.fee = state.fee
+    intent.fee = fee
     intent.save(update_fields=["fee", "updated_at"])
-    ledger.post_entry(
-        key=f"payment_fee:{intent.public_id}",
-        type="payment_fee",
-        account_id=intent.account_id,
-        postings=[
-            ledger.PostingSpec(LedgerKind.FEES, None, intent.currency, state.fee),
-            ledger.PostingSpec(LedgerKind.CASH, None, intent.currency, -state.fee),
-        ],
-        at=at,
-        livemode=intent.livemode,
-        description="Fee of the payment provider",
-        metadata={"payment_intent_id": intent.public_id},
-    )
+    ledger.post_entries(_list_fees(intent, at=at))
+
+
+def read_fee(intent: PaymentIntent, state: PaymentState) -> int:
+    """Return what the provider says it kept, minor units of the payment's currency; 0 in another one."""
+    return state.fee if state.fee_currency == intent.currency else 0
+
+
+def _list_fees(intent: PaymentIntent, *, at: datetime) -> list[ledger.NewEntry]:
+    if not intent.fee:
+        return []
+    postings = [
+        ledger.PostingSpec(LedgerKind.FEES, None, intent.currency, intent.fee),
+        ledger.PostingSpec(LedgerKind.CASH, None, intent.currency, -intent.fee),
+    ]
+    return [
+        ledger.NewEntry(
+            key=f"payment_fee:{intent.public_id}",
+            type="payment_fee",
+            account_id=intent.account_id,
+            postings=postings,
+            at=at,
+            livemode=intent.livemode,
+            description="Fee of the payment provider",
+            metadata={"payment_intent_id": intent.public_id},
+        )
+    ]
 
 
 def tell_failed_attempts(intent: PaymentIntent, *, at: datetime, actor: Actor) -> None:
