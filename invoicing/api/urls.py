@@ -1,6 +1,6 @@
 """Routes of invoicing."""
 
-from django.urls import include, path
+from django.urls import path
 
 from invoicing.api.views.bank_transfers import BankInstructionViewSet
 from invoicing.api.views.credit_notes import CreditNoteViewSet
@@ -17,6 +17,7 @@ from invoicing.api.views.impact import CatalogImpactView
 from invoicing.api.views.invoice_editing import InvoiceEditingViewSet
 from invoicing.api.views.invoice_items import InvoiceItemViewSet
 from invoicing.api.views.invoices import InvoiceViewSet
+from invoicing.api.views.local_pages import CheckoutPage, DonePage, PortalPage
 from invoicing.api.views.payment_intents import InvoicePaymentViewSet, PaymentIntentActions, PaymentIntentViewSet
 from invoicing.api.views.payouts import PayoutCancelView, PayoutViewSet
 from invoicing.api.views.plan_moves import PlanMoveViewSet
@@ -97,7 +98,9 @@ urlpatterns = [
     path(f"{BILLING}/portal-session", PortalSessionView.as_view()),
     path(f"{BILLING}/stripe/checkout", StripeCheckoutView.as_view()),
     path(f"{BILLING}/stripe/portal", StripePortalView.as_view()),
-    path("", include("invoicing.api.local_pages.urls")),
+    path("pay/done", DonePage.as_view(), name="pay-done"),
+    path("pay/checkout/<str:signed>", CheckoutPage.as_view(), name="pay-checkout"),
+    path("pay/portal/<str:signed>", PortalPage.as_view(), name="pay-portal"),
     path(f"{BILLING}/card/tokenize", CardTokenizeView.as_view()),
     path(f"{BILLING}/refunds", RefundViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{BILLING}/refunds/<str:refund_id>", RefundViewSet.as_view({"get": "retrieve"})),

@@ -21,6 +21,8 @@ from tests.support.api import BillingClient
 from tests.support.problems import problem
 
 METHODS = ("get", "post", "put", "patch", "delete")
+# Doors that refuse whatever comes: there is no other answer.
+REFUSING = frozenset({("post", "/api/v1/billing/card/tokenize")})
 # drf-spectacular's own views: they describe the API and are not part of it.
 ABOUT = frozenset({"/api/schema", "/api/docs"})
 Document = dict[str, Any]
@@ -171,7 +173,7 @@ class TestSchema:
         wrong = []
         for key, operation in operations.items():
             good = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
-            if not good:
+            if not good and key not in REFUSING:
                 wrong.append(f"{key}: no successful answer")
             for status, answer in good.items():
                 contents = answer.get("content", {})

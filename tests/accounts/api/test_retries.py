@@ -38,6 +38,10 @@ ONE, NEW = "acme/shop", "acme/new"  # an account with something of everything, a
 PHASES: Final = [{"plan_id": "pro", "start_date": "2024-01-01T00:00:00Z"}]
 
 
+# A repeat of these says that it is one, as the contract wants it: tests of their own look at it.
+TELLING: Final = frozenset({f"{V1}/reconciliation/match", f"{V1}/bank-transfer-instructions/reconciliation/match"})
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """A POST: its path as OpenAPI writes it, what stands in its braces, and a body that is accepted."""
@@ -205,4 +209,4 @@ def test_every_keyed_door_has_a_row() -> None:
             view = resolve(path.replace("{", "").replace("}", "")).func
             if view.cls.__module__.startswith("accounts."):  # type: ignore[attr-defined]
                 keyed.add(path)
-    assert keyed == {door.path for door in DOORS}
+    assert keyed - TELLING == {door.path for door in DOORS}
