@@ -84,9 +84,10 @@ def _hold_dispute(before: str, after: str) -> str:
         return ""
     if after not in DISPUTE_TRANSITIONS[before]:
         return "disputes_ends_once"
-    if (before in HOLDING_STATUSES) != (after in HOLDING_STATUSES):
-        return "disputes_held_while_open"
-    return "disputes_decided_has_time" if (before in DECIDED_STATUSES) != (after in DECIDED_STATUSES) else ""
+    # PostgreSQL looks at constraints in the order of their names.
+    if (before in DECIDED_STATUSES) != (after in DECIDED_STATUSES):
+        return "disputes_decided_has_time"
+    return "disputes_held_while_open" if (before in HOLDING_STATUSES) != (after in HOLDING_STATUSES) else ""
 
 
 DISPUTES: Final = StateTable(
