@@ -113,7 +113,7 @@ def _send_again(refund: Refund, gateway: PaymentGateway, *, at: datetime, actor:
 
 def list_unanswered(*, at: datetime, limit: int) -> list[uuid.UUID]:
     """
-    Return refunds that the provider was to make and has not settled for ten minutes, longest waiting first.
+    Return refunds that the provider was to make and has not settled for ten minutes, longest not asked first.
 
     `at` is the wall clock's time: what waits is an answer from outside, whatever clock the account is on.
     """
@@ -124,13 +124,14 @@ def list_unanswered(*, at: datetime, limit: int) -> list[uuid.UUID]:
         released_at__isnull=False,
         destination=RefundDestination.PROVIDER,
     )
-    return list(rows.order_by("released_at").values_list("pk", flat=True)[:limit])
+    return list(rows.order_by("updated_at").values_list("pk", flat=True)[:limit])
 
 
 def sweep_refunds(*, at: datetime, limit: int = 200) -> int:
     """Ask about pending refunds and return how many were settled; what cannot be asked waits for the next time."""
     settled = 0
     for refund_id in list_unanswered(at=at, limit=limit):
+        Refund.objects.filter(pk=refund_id).update(updated_at=at)  # the others have their turn before it is asked again
         try:
             refund = ask_about_refund(refund_id=refund_id, at=_load(refund_id).account.clock_time or at)
         except DomainError as refusal:
