@@ -32,7 +32,7 @@ def wrong(tmp_path: Path) -> Path:
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     path = tmp_path / "broken.yaml"
-    path.write_text(f"{STORY}  - {{refund: {{invoice: last}}}}\n", encoding="utf-8")
+    path.write_text(f"{STORY}  - {{fly: {{to: the moon}}}}\n", encoding="utf-8")
     return path
 
 
@@ -97,7 +97,7 @@ a rehearsed month
 
     def test_names_every_mistake_of_a_file_that_cannot_be_read(self, broken: Path) -> None:
         code, output = rehearse(broken)
-        assert (code, output) == (2, f"{broken}:17: the verb `refund` is not available yet\n")
+        assert (code, output) == (2, f"{broken}:17: there is no verb `fly`\n")
 
     def test_takes_several_files_and_tells_the_worst(self, good: Path, wrong: Path, broken: Path) -> None:
         code, output = rehearse(good, wrong, broken)
@@ -115,7 +115,7 @@ a rehearsed month
         assert (document["number"], document["total"], len(document["lines"])) == ("INV-0002", "25.40", 2)
         values = second["expect"]["invoices"][1]["values"]
         assert {"name": "total", "expected": "25.39", "actual": "25.40", "met": False} in values
-        assert third["errors"] == [{"line": 17, "message": "the verb `refund` is not available yet"}]
+        assert third["errors"] == [{"line": 17, "message": "there is no verb `fly`"}]
 
     def test_keeps_nothing_in_a_live_system(self, good: Path, settings: Any) -> None:
         settings.BILLING_LIVEMODE = True
