@@ -29,11 +29,16 @@ ENTRIES: Final[dict[str, Entry]] = {
     "account": Entry("accounts", "Any account, with an internal token: what comes."),
     "subscription": Entry("subscriptions", "Subscriptions of the account."),
     "usage": Entry("usage", "Usage: what was consumed, record it, import files."),
-    "invoice": Entry("invoices", "Invoices: list, show, download."),
+    "invoice": Entry("invoices", "Invoices: list, show, download, pay."),
+    "payment": Entry("payments", "Payment methods: list, add, remove, choose the default."),
+    "setup": Entry("setup", "The page on which payment is set up.", is_group=False),
+    "portal": Entry("portal", "The page on which cards, invoices and subscriptions are managed.", is_group=False),
     "plan": Entry("plans", "Plans on offer."),
     "balance": Entry("balances", "Prepaid money and credit.", is_group=False),
+    "topup": Entry("topups", "Charge a payment method for the prepaid balance.", is_group=False),
     "transactions": Entry("transactions", "Movements of prepaid money, newest first.", is_group=False),
     "alert": Entry("alerts", "Alerts about costs: list, add, remove."),
+    "webhook": Entry("webhooks", "The address that payment providers send events to."),
     "doctor": Entry("doctor", "Check configuration, connection, token and clock.", is_group=False),
     "operator": Entry("operator", "Run billing: catalog, accounts, deposits, cycles, invoices."),
 }
@@ -44,8 +49,10 @@ DEFAULTS: Final[dict[tuple[str, ...], str]] = {
     ("subscription",): "show",
     ("usage",): "summary",
     ("invoice",): "list",
+    ("payment",): "list",
     ("plan",): "list",
     ("alert",): "list",
+    ("webhook",): "test",
 }
 ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("customer", "info"): ("show",),

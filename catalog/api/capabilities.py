@@ -30,6 +30,7 @@ _FEATURES: Final = {
     "dns": "dns_usage_record",
     "entitlements": "entitlement_check",
     "exports": "account_export",
+    "inbound_webhooks": "provider_webhook",
     "invoices": "invoice_list",
     "invoice_previews": "invoice_preview",
     "payments": "payment_intent_create",
@@ -42,6 +43,7 @@ _FEATURES: Final = {
     "refunds": "refund_create",
     "reports": "report_get",
     "spend_alerts": "spend_alert_create",
+    "stripe": "stripe_checkout_create",
     "subscription_schedules": "schedule_create",
     "subscriptions": "subscription_create",
     "tax_rates": "tax_rate_create",
@@ -49,6 +51,9 @@ _FEATURES: Final = {
     "usage_metering": "meter_event_record",
     "webhooks": "webhook_endpoint_create",
 }
+# Moving money needs a provider that can be asked, whichever; hosted pages are always those of the configured one.
+_OF_ANY_PROVIDER: Final = frozenset({"disputes", "payments", "payouts", "refunds", "top_ups"})
+_OF_CONFIGURED_PROVIDER: Final = frozenset({"checkout", "customer_portal"})
 # What a payment provider can take from a customer.
 _PROVIDER_METHODS: Final = {"local": ("card", "bank_account"), "stripe": ("card", "bank_account")}
 
@@ -59,11 +64,27 @@ def describe_capabilities(*, org_id: str) -> dict[str, Any]:
     return {
         "payment_methods": _list_payment_methods(operations),
         "currencies": _list_currencies(org_id),
-        "features": sorted(feature for feature, operation in _FEATURES.items() if operation in operations),
+        "features": _list_features(operations),
         "billing_models": _list_billing_models(),
         "tax_calculation": list_tax_rates(org_id=org_id).exists(),
         "bank_transfer_reconciliation": "bank_transfer_reconcile" in operations,
     }
+
+
+def _list_features(operations: frozenset[str]) -> list[str]:
+    """Return what has a route and what it needs: a route alone moves no money."""
+    offered = {feature for feature, operation in _FEATURES.items() if operation in operations}
+    providers = _list_providers()
+    if not providers:
+        offered -= _OF_ANY_PROVIDER
+    if settings.BILLING_PAYMENT_PROVIDER not in providers:
+        offered -= _OF_CONFIGURED_PROVIDER
+    if "stripe" not in providers:
+        offered.discard("stripe")
+    # A door without a secret answers 404.
+    if not (settings.BILLING_STRIPE_WEBHOOK_SECRETS or settings.BILLING_LOCAL_WEBHOOK_SECRETS):
+        offered.discard("inbound_webhooks")
+    return sorted(offered)
 
 
 def _list_payment_methods(operations: frozenset[str]) -> list[str]:

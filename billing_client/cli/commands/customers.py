@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import typer
 
+from billing_client.cli.commands.portal import RETURN_URL, run_portal
 from billing_client.cli.commands.shared import show_day
 from billing_client.cli.failures import CliError
 from billing_client.cli.output import Document, Table
@@ -57,6 +58,20 @@ def update_customer(
         account = client.request("PATCH", path, json_body=body, repeatable=True).data
     session.output.write(_render(account))
     session.output.say("Customer updated")
+
+
+@app.command("portal")
+def open_customer_portal(
+    context: typer.Context,
+    *,
+    return_url: Annotated[str, typer.Option("--return-url", help=RETURN_URL)] = "",
+    url: Annotated[bool, typer.Option("--url", help="Print nothing but the address.")] = False,
+) -> None:
+    """Print the address of the page on which cards, invoices and subscriptions are managed."""
+    session = Session.of(context)
+    run_portal(session, return_url=return_url)
+    if not url:
+        session.output.say("Portal session created")
 
 
 def _path(account: str) -> str:

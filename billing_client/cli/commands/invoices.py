@@ -8,17 +8,27 @@ from urllib.parse import quote
 
 import typer
 
-from billing_client.cli.commands.shared import check_date, read_decimal, show_day, show_minute, show_money, show_period
+from billing_client.cli.commands.shared import (
+    check_date,
+    confirm,
+    read_decimal,
+    show_day,
+    show_minute,
+    show_money,
+    show_period,
+)
 from billing_client.cli.failures import CliError, misuse
 from billing_client.cli.output import Document, Table, write_file
 from billing_client.cli.registry import make_app
 from billing_client.cli.session import Session
-from billing_client.errors import NotFound
+from billing_client.errors import ConnectionFailed, NotFound
 from billing_client.money import format_unit_price
 
 app = make_app()
 
 STATUSES = ("draft", "open", "paid", "void", "uncollectible", "pending", "overdue", "partially_paid")
+_TAKEN = ("credit_used", "balance_used", "provider_used")
+_PAY_HINT = "billing payment list; --payment-method uses another one; billing payment add"
 _HEAD = ("invoice_id", "total_amount", "currency", "status", "period_start", "period_end", "created_at")
 
 
@@ -86,6 +96,77 @@ def download_invoice(
     write_file(target, answer.content)
     if not session.options.quiet:
         session.output.stdout.write(f"{target}\n")
+
+
+@app.command("pay")
+def pay_invoice(
+    context: typer.Context,
+    *,
+    invoice_id: Annotated[str, typer.Argument(help="Id or number.")],
+    payment_method: Annotated[str, typer.Option("--payment-method", help="pm_…, else the default one.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Without a question.")] = False,
+) -> None:
+    """
+    Try to collect an open invoice now: credit and the prepaid balance first, then the payment method.
+
+    What was taken stays taken when the rest fails. Exit code 1 when it is not fully paid.
+    """
+    session = Session.of(context)
+    with session.connect("billing:payment:write", "billing:read") as client:
+        invoice = _get_invoice(client, invoice_id)
+        if not force:
+            due, target = show_money(_read_due(invoice), invoice["currency"]), payment_method or "what is stored"
+            confirm(f"Pay {due} of {invoice.get('number_str') or invoice['id']} from {target}?")
+        body = {"payment_method_id": payment_method} if payment_method else {}
+        try:
+            answer = client.post(f"{_path(invoice['id'])}/pay", body)
+        except NotFound as error:
+            if not payment_method:
+                raise
+            raise CliError(f"payment method not found: {payment_method}", hint="billing payment list") from error
+        except ConnectionFailed as error:
+            # An invoice is never charged twice, so asking again is safe; but it may be paid already.
+            hint = f"billing invoice show {invoice_id}; paying again charges nothing twice"
+            raise CliError(f"{error.detail}; whether it was paid is not known", hint=hint) from error
+    invoice, collection = answer["invoice"], answer["collection"]
+    session.output.write(_render_payment(answer))
+    if invoice["status"] != "paid":
+        left = show_money(_read_due(invoice), invoice["currency"])
+        reason = str(collection.get("error") or "").rstrip(".")
+        raise CliError(f"not fully paid, {left} is left" + (f": {reason}" if reason else ""), hint=_PAY_HINT)
+    session.output.say("Invoice paid")
+
+
+def _render_payment(answer: dict[str, Any]) -> Document:
+    """Return what an attempt to collect took, and from where."""
+    invoice, collection = answer["invoice"], answer["collection"]
+    currency = invoice["currency"]
+    parts = [
+        ("Credit", collection["credit_used"]),
+        ("Balance", collection["balance_used"]),
+        ("Payment method", collection["provider_used"]),
+        ("Left to pay", _read_due(invoice)),
+    ]
+    return Document(
+        data=answer,
+        tables=[
+            Table(["Invoice", "Status"], [[invoice.get("number_str") or invoice["id"], show_status(invoice)]]),
+            Table(["Taken from", "Amount"], [[name, show_money(amount, currency)] for name, amount in parts]),
+        ],
+        header=("invoice_id", "status", "currency", *_TAKEN, "amount_remaining", "error"),
+        records=[
+            [
+                *(invoice["id"], invoice["status"], currency),
+                *(collection[name] for name in _TAKEN),
+                _read_due(invoice),
+                collection.get("error"),
+            ]
+        ],
+    )
+
+
+def _read_due(invoice: dict[str, Any]) -> int:
+    return int(invoice.get("amount_remaining", invoice.get("amount_due")) or 0)
 
 
 def render_invoices(invoices: list[dict[str, Any]]) -> Document:

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.django_db
 
 URL = "/api/v1/billing/capabilities"
 Clients = Callable[..., BillingClient]
+PAGES = {"checkout", "customer_portal"}
+MONEY = {"disputes", "payments", "payouts", "refunds", "top_ups"}
 
 
 def get(api_client: Clients, **token: Any) -> dict[str, Any]:
@@ -85,6 +87,39 @@ class TestCapabilities:
         monkeypatch.setattr("catalog.api.capabilities.list_operations", lambda: frozenset({"payment_method_create"}))
         settings.BILLING_LIVEMODE, settings.STRIPE_LIVE_SECRET_KEY = livemode, key
         assert ("card" in get(api_client)["payment_methods"]) is expected
+
+    @pytest.mark.parametrize(
+        ("provider", "livemode", "key", "absent"),
+        [
+            ("local", False, "", {"stripe"}),
+            ("stripe", False, "", {"stripe", *PAGES}),
+            ("stripe", False, "k", set()),
+            ("local", True, "", {"stripe", *PAGES, *MONEY}),
+            ("local", True, "k", PAGES),
+            ("stripe", True, "k", set()),
+        ],
+    )
+    def test_money_is_moved_where_a_provider_can_be_asked(
+        self, api_client: Clients, settings: Any, provider: str, livemode: bool, key: str, absent: set[str]
+    ) -> None:
+        settings.BILLING_PAYMENT_PROVIDER, settings.BILLING_LIVEMODE = provider, livemode
+        settings.STRIPE_TEST_SECRET_KEY, settings.STRIPE_LIVE_SECRET_KEY = ("", key) if livemode else (key, "")
+        body = get(api_client)
+        asked = {"stripe", *PAGES, *MONEY}
+        assert asked - set(body["features"]) == absent
+        assert "bank_transfers" in body["features"]
+        assert body["bank_transfer_reconciliation"] is True
+
+    @pytest.mark.parametrize(
+        ("stripe", "local", "expected"), [([], [], False), (["whsec_a"], [], True), ([], ["whsec_b"], True)]
+    )
+    def test_webhooks_are_taken_where_a_door_has_a_secret(
+        self, api_client: Clients, settings: Any, stripe: list[str], local: list[str], expected: bool
+    ) -> None:
+        settings.BILLING_STRIPE_WEBHOOK_SECRETS, settings.BILLING_LOCAL_WEBHOOK_SECRETS = stripe, local
+        features = get(api_client)["features"]
+        assert ("inbound_webhooks" in features) is expected
+        assert "webhooks" not in features  # none are sent out yet
 
     def test_need_the_scope(self, api_client: Clients) -> None:
         problem(api_client(scopes=["usage:read"]).get(URL), "scope_missing", 403)
