@@ -84,6 +84,17 @@ class TestAdd:
         assert "Hint: billing setup --plan=…" in outcome.err
 
 
+class TestDoctor:
+    @pytest.mark.parametrize(
+        ("features", "said"), [(["payments"], "can be taken"), ([], "no payment provider can be asked")]
+    )
+    def test_tells_whether_payments_can_be_taken(
+        self, billing: Billing, service: Service, features: list[str], said: str
+    ) -> None:
+        service.fail_next(Reply(200, {"currencies": ["usd"], "features": features}), path="/capabilities")
+        assert said in billing("doctor").out
+
+
 class TestWebhook:
     @pytest.mark.parametrize("words", [["webhook"], ["webhook", "test"]])
     def test_prints_the_address_and_sees_the_door(self, billing: Billing, service: Service, words: list[str]) -> None:

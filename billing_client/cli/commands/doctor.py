@@ -150,9 +150,12 @@ def _check_offer(client: BillingClient, session: Session) -> Iterator[Check]:
     """What the API says of itself, where it says it."""
     capabilities = _ask(client, "/api/v1/billing/capabilities", {})
     if capabilities is not None:
+        features = capabilities.get("features") or []
         currencies = capabilities.get("currencies") or []
+        yield Check("capabilities", "ok", f"{len(currencies)} currencies, {len(features)} features")
+        pays = "payments" in features
         yield Check(
-            "capabilities", "ok", f"{len(currencies)} currencies, {len(capabilities.get('features') or [])} features"
+            "payments", "ok" if pays else "note", "can be taken" if pays else "no payment provider can be asked"
         )
     status = _ask(client, "/api/v1/billing/status", {"account": session.options.account})
     if status is not None:
