@@ -47,6 +47,10 @@ if BILLING_DUNNING_END not in ("unpaid", "cancel", "free_plan"):
     raise ImproperlyConfigured("BILLING_DUNNING_END is unpaid, cancel or free_plan.")
 # Where mails about unpaid invoices send people to pay; {account}, {invoice} and {number} are filled in. Empty: nowhere.
 BILLING_PAY_URL = env.str("BILLING_PAY_URL", default="")
+# Days before the end of a default card's last month at which its account is warned; 0: never.
+BILLING_CARD_EXPIRY_NOTICE_DAYS = env.int("BILLING_CARD_EXPIRY_NOTICE_DAYS", default=30)
+if not 0 <= BILLING_CARD_EXPIRY_NOTICE_DAYS <= 365:
+    raise ImproperlyConfigured("BILLING_CARD_EXPIRY_NOTICE_DAYS is 0 to 365.")
 # ---- webhooks in ----------------------------------------------------------------------------------------------------
 # Secrets of the provider's endpoints, several while one takes over from another. Without one there is no such door.
 BILLING_STRIPE_WEBHOOK_SECRETS = [

@@ -33,6 +33,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-inbound-events": {"task": "invoicing.sweep_inbound_events", "schedule": timedelta(minutes=1)},
     "purge-inbound-bodies": {"task": "invoicing.purge_inbound_bodies", "schedule": crontab(hour=4, minute=20)},
     "sweep-payment-methods": {"task": "invoicing.sweep_payment_methods", "schedule": timedelta(minutes=10)},
+    "warn-of-expiring-cards": {"task": "invoicing.warn_of_expiring_cards", "schedule": timedelta(hours=1)},
     "start-reconciliation": {"task": "invoicing.start_reconciliation", "schedule": crontab(hour=1, minute=40)},
     "sweep-reconciliations": {"task": "invoicing.sweep_reconciliations", "schedule": timedelta(minutes=10)},
     "sweep-setup-intents": {"task": "invoicing.sweep_setup_intents", "schedule": timedelta(minutes=5)},

@@ -9,6 +9,7 @@ class InvoicingConfig(AppConfig):
         from invoicing.queries.proof import register_checks
         from invoicing.services.bank_transfer_matching import register_bank_transfer_approvals
         from invoicing.services.bank_transfer_rows import register_bank_transfer_work
+        from invoicing.services.card_expiry import register_card_mails
         from invoicing.services.credit_note_approvals import register_credit_note_approvals
         from invoicing.services.dispute_alarms import register_dispute_items
         from invoicing.services.dunning_mails import register_dunning_mails
@@ -26,6 +27,7 @@ class InvoicingConfig(AppConfig):
         register_checks()
         register_mail_composers()
         register_dunning_mails()
+        register_card_mails()
         register_dunning_work()
         register_review_approvals()
         register_grant_approvals()

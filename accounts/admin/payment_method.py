@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldBooleanSwitchWidget
@@ -16,6 +18,7 @@ from accounts.models import PaymentMethod, PaymentMethodStatus
 from accounts.queries.payment_methods import has_paid_subscription
 from accounts.services.bank_account_checks import can_be_confirmed, request_confirmation
 from accounts.services.payment_methods import set_default_payment_method
+from accounts.terms.card_expiry import judge_expiry
 from billing_site.backoffice.actions import Call, ReasonForm, service_action
 from billing_site.backoffice.admin import BackOfficeAdmin, ReadOnlyInline
 from billing_site.backoffice.display import (
@@ -28,6 +31,8 @@ from billing_site.backoffice.display import (
     timestamp_display,
 )
 from billing_site.backoffice.history import timeline_display
+from billing_site.kernel import clock
+from billing_site.kernel.periods import local_date
 from invoicing.gateways.declines import describe_decline
 from invoicing.services.payment_methods import detach_payment_method
 
@@ -39,6 +44,21 @@ def show_expiry(method: PaymentMethod) -> str:
     """Return the month a card ends with, as it stands on it: `12/2034`."""
     month, year = method.card.get("exp_month"), method.card.get("exp_year")
     return f"{month:02d}/{year}" if isinstance(month, int) and isinstance(year, int) else NOTHING
+
+
+def expiry_badge(method: PaymentMethod) -> SafeString | str:
+    """Return the month a card ends with, and a badge where that is soon or over, by the account's clock and zone."""
+    text = show_expiry(method)
+    today = local_date(clock.now(method.account), method.account.zone)
+    standing = judge_expiry(
+        method.expires_on if method.is_attached else None,
+        today=today,
+        notice_days=settings.BILLING_CARD_EXPIRY_NOTICE_DAYS,
+    )
+    if not standing:
+        return text
+    mark = badge("expired", "bad") if standing == "expired" else badge("expires soon", "warning")
+    return format_html("{} {}", text, mark)
 
 
 def default_badge(method: PaymentMethod) -> SafeString | str:
@@ -70,7 +90,7 @@ class PaymentMethodInline(ReadOnlyInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PaymentMethod]:
         rows: QuerySet[PaymentMethod] = super().get_queryset(request)
-        return rows.select_related("account")
+        return rows.select_related("account__test_clock")
 
     @admin.display(description="Method")
     def method(self, method: PaymentMethod) -> SafeString | str:
@@ -80,9 +100,9 @@ class PaymentMethodInline(ReadOnlyInline):
     def standing(self, method: PaymentMethod) -> SafeString | str:
         return default_badge(method)
 
-    @admin.display(description="Expires")
-    def expiry(self, method: PaymentMethod) -> str:
-        return show_expiry(method)
+    @admin.display(description="Expires", ordering="expires_on")
+    def expiry(self, method: PaymentMethod) -> SafeString | str:
+        return expiry_badge(method)
 
 
 @admin.register(PaymentMethod)
@@ -96,7 +116,7 @@ class PaymentMethodAdmin(BackOfficeAdmin):
     empty_text = "A customer attaches a card through your application, which sends the provider's token to the API."
     list_display = ("name", "account_link", "type", "state", "standing", "expiry", "provider_type", "since")
     list_filter = ("status", "type", "is_default", "provider_type")
-    list_select_related = ("account",)
+    list_select_related = ("account__test_clock",)
     search_fields = ("account__name", "account__external_id__iexact", "account__email__iexact", "=provider_ref")
     search_help_text = "The account's name, external id or e-mail, the provider's reference, or an id such as pm_…"
     actions_detail = ("make_default", "confirm", "detach")
@@ -148,9 +168,9 @@ class PaymentMethodAdmin(BackOfficeAdmin):
     def standing(self, method: PaymentMethod) -> SafeString | str:
         return default_badge(method)
 
-    @admin.display(description="Expires")
-    def expiry(self, method: PaymentMethod) -> str:
-        return show_expiry(method)
+    @admin.display(description="Expires", ordering="expires_on")
+    def expiry(self, method: PaymentMethod) -> SafeString | str:
+        return expiry_badge(method)
 
     @admin.display(description="Refused because")
     def decline(self, method: PaymentMethod) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts.models.account import Account
 from accounts.models.ledger_triggers import kept_triggers
@@ -97,7 +97,8 @@ class PaymentMethod(Identified, Timestamped):
     A row begins `pending`, before the provider is asked, and keeps what was sent as `provider_ref`; when it is attached
     that is the provider's own name of it. `verified_at` is set when a hold on it was authorised. `released_at` tells
     that the provider keeps nothing of a method that is not attached any more, or never was. Of the account's attached
-    methods exactly one is the default. `request_key` and `request_hash` recognise a repeat of the request.
+    methods exactly one is the default. `expires_on` is a card's last good day, by its display data, and `expiry_told`
+    the one that the account was warned of. `request_key` and `request_hash` recognise a repeat of the request.
     """
 
     id_prefix = "pm"
@@ -117,6 +118,8 @@ class PaymentMethod(Identified, Timestamped):
     attached_at = models.DateTimeField(null=True, blank=True)
     detached_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
+    expires_on = models.DateField(null=True, blank=True)
+    expiry_told = models.DateField(null=True, blank=True)
     request_key = models.CharField(max_length=64, blank=True)
     request_hash = models.CharField(max_length=64, blank=True)
     livemode = models.BooleanField(default=False)
@@ -182,6 +185,13 @@ class PaymentMethod(Identified, Timestamped):
                 name="payment_methods_to_release",
             ),
             models.Index(fields=["created_at"], condition=Q(status="pending"), name="payment_methods_pending"),
+            # Whom to warn that the card ends: those that were not warned of this very day.
+            models.Index(
+                fields=["expires_on", "id"],
+                condition=Q(is_default=True, expires_on__isnull=False)
+                & (Q(expiry_told__isnull=True) | ~Q(expiry_told=F("expires_on"))),
+                name="payment_methods_expiring",
+            ),
             # The sweep of starter credit.
             models.Index(
                 fields=["created_at"],

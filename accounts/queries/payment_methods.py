@@ -6,11 +6,11 @@ Source: contract chapter Payments.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 
 from accounts.models import (
     Account,
@@ -99,18 +99,49 @@ def count_payment_methods(account_id: UUID) -> int:
     return PaymentMethod.objects.filter(account_id=account_id, status=PaymentMethodStatus.ATTACHED).count()
 
 
-def has_paid_subscription(account_id: UUID) -> bool:
-    """Tell whether a subscription runs that costs something; one given by staff does not."""
+def has_paid_subscription(account_id: UUID, *, charged_on: UUID | None = None) -> bool:
+    """
+    Tell whether a subscription runs that costs something; one given by staff does not.
+
+    With `charged_on`, the account's default: one that does not name another method.
+    """
     items = SubscriptionItem.objects.filter(ended_at__isnull=True).select_related("price")
     running = Subscription.objects.filter(account_id=account_id, status__in=_PAYING_STATUSES).exclude(
         provider_type=ProviderType.MANUAL_GRANT
     )
+    if charged_on is not None:
+        running = running.filter(Q(default_payment_method__isnull=True) | Q(default_payment_method=charged_on))
     for subscription in running.prefetch_related(Prefetch("items", items)):
         prices = [item.price for item in subscription.items.all()]
         # A meter without a price is there because a rule or a quota's overage charged for it.
         if any(price is None for price in prices) or not is_free(price for price in prices if price is not None):
             return True
     return False
+
+
+def list_expiring_cards(
+    *, at: datetime, notice_days: int, on_test_clock: bool, limit: int, after: PaymentMethod | None = None
+) -> list[PaymentMethod]:
+    """
+    Return default cards that end within `notice_days` or a little more, and were not told of, first to end first.
+
+    `at` is the wall clock; those of accounts on a test clock are asked for apart, and go by it. Zones are left to the
+    caller: a day more on both sides. `after` is the last one seen.
+    """
+    ahead, behind = timedelta(days=notice_days + 1), timedelta(days=2)
+    now_at = F("account__test_clock__now_at")
+    when = (
+        Q(account__test_clock__isnull=False, expires_on__gte=now_at - behind, expires_on__lte=now_at + ahead)
+        if on_test_clock
+        else Q(account__test_clock__isnull=True, expires_on__range=((at - behind).date(), (at + ahead).date()))
+    )
+    untold = Q(expiry_told__isnull=True) | ~Q(expiry_told=F("expires_on"))
+    rows = PaymentMethod.objects.filter(
+        when, untold, is_default=True, expires_on__isnull=False, account__status=AccountStatus.ACTIVE
+    )
+    if after is not None:
+        rows = rows.filter(Q(expires_on__gt=after.expires_on) | Q(expires_on=after.expires_on, pk__gt=after.pk))
+    return list(rows.select_related("account__test_clock").order_by("expires_on", "pk")[:limit])
 
 
 def list_owed_starter_credit(*, tag: str, since: datetime, limit: int) -> list[UUID]:

@@ -27,6 +27,7 @@ from accounts.models import (
 from accounts.queries.payment_methods import describe_payment_method, has_paid_subscription
 from accounts.queries.snapshots import ADDRESS_FIELDS, describe_subscription, find_changes
 from accounts.services.account_locks import lock_account_row, lock_open_account
+from accounts.terms.card_expiry import find_last_day
 from billing_site.kernel import jobs
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.countries import is_country
@@ -39,7 +40,7 @@ ACCOUNT_CLOSED: Final = "account_closed"
 ALREADY_ATTACHED: Final = "already_attached"
 _SETTLED: Final = (
     *("status", "provider_ref", "name", "card", "bank_account", "is_default", "verified_at", "attached_at"),
-    "updated_at",
+    *("expires_on", "updated_at"),
 )
 STARTER_CREDIT_JOB: Final = "accounts.grant_starter_credit"
 NEW_METHOD_JOB: Final = "invoicing.collect_after_new_method"
@@ -90,6 +91,7 @@ def open_payment_method(*, account: Account, new: NewPaymentMethod) -> PaymentMe
         name=name_method(new.type, new.card, new.bank_account),
         card=dict(new.card),
         bank_account=dict(new.bank_account),
+        expires_on=find_last_day(new.card),
         billing_address=clean_address(new.billing_address),
         metadata=dict(new.metadata),
         request_key=new.request_key,
@@ -125,9 +127,7 @@ def settle_attached(
     if _has_ref(account.pk, method.provider_type, ref):
         return _refuse(method, ALREADY_ATTACHED, ref=ref, released_at=at)
     method.provider_ref = ref
-    method.card = dict(card) if card else method.card
-    method.bank_account = dict(bank_account) if bank_account else method.bank_account
-    method.name = name_method(method.type, method.card, method.bank_account)
+    _show(method, card, bank_account)
     method.is_default = not _list_attached(account.pk).exists()
     method.verified_at = at if is_verified else None
     method.status, method.attached_at = PaymentMethodStatus.ATTACHED, at
@@ -176,6 +176,32 @@ def update_payment_method(
     previous = find_changes(before, describe_payment_method(method))
     if previous:
         method.save(update_fields=["billing_address", "metadata", "updated_at"])
+        _emit("updated", method, at=at, actor=actor, reason=reason, previous=previous)
+    return method
+
+
+@transaction.atomic
+def update_display_data(
+    *,
+    method_id: UUID,
+    card: Mapping[str, Any] | None = None,
+    bank_account: Mapping[str, Any] | None = None,
+    at: datetime,
+    actor: Actor,
+    reason: str = "",
+) -> PaymentMethod:
+    """
+    Replace what is shown of a method by what its provider has now, and return it; no difference writes nothing.
+
+    What is not given, or empty, stays.
+    :raises NotFound: when it is not attached.
+    """
+    _, method = _lock_attached(method_id)
+    before = describe_payment_method(method)
+    _show(method, card, bank_account)
+    previous = find_changes(before, describe_payment_method(method))
+    if previous:
+        method.save(update_fields=["name", "card", "bank_account", "expires_on", "updated_at"])
         _emit("updated", method, at=at, actor=actor, reason=reason, previous=previous)
     return method
 
@@ -256,6 +282,14 @@ def name_method(type: str, card: Mapping[str, Any], bank_account: Mapping[str, A
     label = label[:1].upper() + label[1:]
     last4 = shown.get("last4")
     return f"{label} ending in {last4}" if last4 else label
+
+
+def _show(method: PaymentMethod, card: Mapping[str, Any] | None, bank_account: Mapping[str, Any] | None = None) -> None:
+    """Put display data on a row; what is not given stays."""
+    method.card = dict(card) if card else method.card
+    method.bank_account = dict(bank_account) if bank_account else method.bank_account
+    method.name = name_method(method.type, method.card, method.bank_account)
+    method.expires_on = find_last_day(method.card)
 
 
 def _list_attached(account_id: UUID) -> Any:

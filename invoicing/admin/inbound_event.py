@@ -26,7 +26,9 @@ from invoicing.services.inbound_events import handle_again
 
 _TONES = {"handled": "good", "stored": "neutral", "pending": "info", "parked": "bad"}
 # Members of providers' objects that open something; shown to nobody.
-_HIDDEN = frozenset({"client_secret", "ephemeral_key", "number", "cvc", "account_number", "routing_number", "iban"})
+_HIDDEN = frozenset(
+    {"secret", "client_secret", "ephemeral_key", "number", "cvc", "account_number", "routing_number", "iban"}
+)
 
 
 def mask_body(value: Any) -> Any:

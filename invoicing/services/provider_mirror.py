@@ -1,5 +1,5 @@
 """
-What a provider does by itself, followed here: its invoices copied, its payment methods attached and detached.
+What a provider does by itself, followed here: its invoices copied, its payment methods attached, changed and detached.
 
 Nothing here moves money. Source: contract chapter Webhooks in; ADR 0052.
 """
@@ -14,7 +14,13 @@ from django.db import transaction
 from accounts.models import Account, PaymentMethod, PaymentMethodStatus, Subscription
 from accounts.queries.snapshots import describe_subscription
 from accounts.services.account_locks import lock_account
-from accounts.services.payment_methods import NewPaymentMethod, detach_row, open_payment_method, settle_attached
+from accounts.services.payment_methods import (
+    NewPaymentMethod,
+    detach_row,
+    open_payment_method,
+    settle_attached,
+    update_display_data,
+)
 from billing_site.kernel.actors import Actor
 from billing_site.kernel.errors import DomainError
 from billing_site.platform.models import Event
@@ -96,9 +102,10 @@ def mirror_attached_method(
     *, account: Account, provider: str, state: MethodState, at: datetime, actor: Actor
 ) -> PaymentMethod:
     """
-    Attach a method that a provider keeps for the account, and return it; one that is attached is returned unchanged.
+    Attach a method that a provider keeps for the account, and return it; of one that is attached follow what is shown.
 
-    It counts as not verified: nobody here has tried it.
+    It counts as not verified: nobody here has tried it. One that we have let go, and that the provider has yet to
+    forget, stays let go.
     :raises MethodBeingAttached: while a request of the account waits for this provider.
     :raises InvalidState: when the account is closed.
     """
@@ -106,7 +113,18 @@ def mirror_attached_method(
     rows = PaymentMethod.objects.filter(account=account, provider_type=provider)
     known = rows.filter(provider_ref=state.ref, status=PaymentMethodStatus.ATTACHED).first()
     if known is not None:
-        return known
+        return update_display_data(
+            method_id=known.pk,
+            card=state.card,
+            bank_account=state.bank_account,
+            at=at,
+            actor=actor,
+            reason="changed at the provider",
+        )
+    ended = (PaymentMethodStatus.DETACHED, PaymentMethodStatus.REFUSED)
+    let_go = rows.filter(provider_ref=state.ref, status__in=ended, released_at__isnull=True).order_by("-id").first()
+    if let_go is not None:
+        return let_go
     if rows.filter(status=PaymentMethodStatus.PENDING).exists():
         raise MethodBeingAttached("A request of the account is attaching a method; this may be the one.")
     new = NewPaymentMethod(

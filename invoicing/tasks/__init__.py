@@ -9,7 +9,7 @@ from invoicing.tasks.grace import sweep_due_grace_periods
 from invoicing.tasks.incomplete import cancel_unpaid_starts
 from invoicing.tasks.interim import check_thresholds_of, sweep_due_interim_invoices
 from invoicing.tasks.pauses import resume_due_subscriptions
-from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods
+from invoicing.tasks.payment_methods import release_payment_method, sweep_payment_methods, warn_of_expiring_cards
 from invoicing.tasks.payouts import send_payout, sweep_payouts
 from invoicing.tasks.plan_moves import sweep_plan_moves, work_plan_move
 from invoicing.tasks.reconciliation import start_reconciliation, sweep_reconciliations, work_reconciliation
@@ -54,6 +54,7 @@ __all__ = [
     "sweep_reconciliations",
     "sweep_refunds",
     "sweep_setup_intents",
+    "warn_of_expiring_cards",
     "work_billing_job",
     "work_billing_run",
     "work_plan_move",

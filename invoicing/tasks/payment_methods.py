@@ -7,7 +7,7 @@ import uuid
 from celery import shared_task
 
 from billing_site.kernel import clock
-from invoicing.services import payment_methods
+from invoicing.services import card_expiry, payment_methods
 
 _SWEEP_LIMIT = 200
 
@@ -31,3 +31,9 @@ def sweep_payment_methods() -> int:
         for method_id in payment_methods.list_unreleased(limit=_SWEEP_LIMIT)
     ]
     return sum(done)
+
+
+@shared_task(name="invoicing.warn_of_expiring_cards")
+def warn_of_expiring_cards() -> int:
+    """Warn accounts whose default card ends soon; answers how many were."""
+    return card_expiry.sweep_expiring_cards(at=clock.now())

@@ -24,6 +24,8 @@ NEUTRAL_TYPES: Final[Mapping[str, str]] = {
     "charge.dispute.closed": "dispute.resolved",
     "payment_method.attached": "payment_method.attached",
     "payment_method.detached": "payment_method.detached",
+    "payment_method.updated": "payment_method.updated",
+    "payment_method.automatically_updated": "payment_method.updated",
     "customer.created": "customer.created",
     "customer.updated": "customer.updated",
     "customer.deleted": "customer.deleted",

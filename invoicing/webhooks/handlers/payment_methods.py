@@ -1,4 +1,4 @@
-"""Methods that come and go at a provider without us: in its portal, by its own people."""
+"""Methods that come, change and go at a provider without us: in its portal, by its own people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def fetch_method(provider: Provider, ref: str) -> MethodState:
 
 
 def apply_method(call: Call, state: MethodState) -> Outcome:
-    """Attach the method here too, or detach it: as it is at the provider now, whichever event told."""
+    """Attach the method here too, follow what is shown of it, or detach it: as it is now, whichever event told."""
     if not state.customer_ref:
         return _detach(call, state)
     account = call.find_account(metadata_ref=state.account_id, customer_ref=state.customer_ref)
@@ -44,4 +44,9 @@ def _detach(call: Call, state: MethodState) -> Outcome:
 
 
 _FOLLOW: Final = Handler(fetch_method, apply_method)
-HANDLERS: Final[Handlers] = {"payment_method.attached": _FOLLOW, "payment_method.detached": _FOLLOW}
+HANDLERS: Final[Handlers] = {
+    "payment_method.attached": _FOLLOW,
+    "payment_method.detached": _FOLLOW,
+    "payment_method.updated": _FOLLOW,
+    "payment_method.automatically_updated": _FOLLOW,  # a bank renewed the card
+}

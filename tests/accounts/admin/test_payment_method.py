@@ -6,14 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Account, PaymentMethod
+from accounts.models import TestClock as ClockRow
+from accounts.services.payment_methods import update_display_data
 from billing_site.kernel import clock
 from billing_site.platform.models import Event
 from invoicing.services.payment_methods import CardVerificationFailed
-from tests.factories.accounts import AT, make_account, make_subscription, publish_catalog
+from tests.factories.accounts import ACTOR, AT, make_account, make_subscription, publish_catalog
 from tests.factories.payment_methods import make_payment_method
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +75,46 @@ class TestPages:
         page = sign_in("billing").get(reverse("admin:accounts_account_change", args=[account.pk])).content.decode()
         assert "Visa ending in 4242" in page
         assert "Amex ending in 0005" in page
+
+
+class TestExpiry:
+    """The pages say of a card that its end is near or past, by the account's own day."""
+
+    @pytest.mark.parametrize(
+        ("month", "year", "mark"),
+        [
+            # AT is 15 March 2026: 30 days ahead is 14 April, before the last day of that month.
+            (4, 2026, ""),
+            (3, 2026, "Expires soon"),
+            (2, 2026, "Expired"),
+        ],
+    )
+    def test_is_marked(self, account: Account, month: int, year: int, mark: str) -> None:
+        method = make_payment_method(account)
+        card = {**method.card, "exp_month": month, "exp_year": year}
+        update_display_data(method_id=method.pk, card=card, at=AT, actor=ACTOR)
+        browser = sign_in("viewer")
+        pages = [
+            browser.get(address("changelist")).content.decode(),
+            browser.get(address("change", method.pk)).content.decode(),
+            browser.get(reverse("admin:accounts_account_change", args=[account.pk])).content.decode(),
+        ]
+        for page in pages:
+            assert f"{month:02d}/{year}" in page
+            assert [text for text in ("Expires soon", "Expired") if f">{text}<" in page] == ([mark] if mark else [])
+
+    def test_costs_no_query_a_row(self, account: Account) -> None:
+        browser, clocked = sign_in("viewer"), make_account()
+        clocked.test_clock = ClockRow.objects.create(name="later", now_at=AT)
+        clocked.save(update_fields=["test_clock"])
+        counts = []
+        for _ in range(2):
+            for owner in (account, clocked):
+                make_payment_method(owner)
+            with CaptureQueriesContext(connection) as queries:
+                assert browser.get(address("changelist")).status_code == 200
+            counts.append(len(queries))
+        assert counts[0] == counts[1]
 
 
 class TestActions:

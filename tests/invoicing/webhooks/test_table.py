@@ -371,6 +371,9 @@ class TestMethods:
         assert (method.status, method.card["last4"], method.verified_at) == ("attached", "4242", None)
         event = one("payment_method.attached")
         assert (event.neutral_type, event.status) == ("payment_method.attached", "handled")
+        for type in ("payment_method.updated", "payment_method.automatically_updated"):
+            event = stripe_hooks.send(type, method.provider_ref)
+            assert (event.neutral_type, event.status) == ("payment_method.updated", "handled")
         stripe_hooks.client.payment_methods.detach(method.provider_ref)
         stripe_hooks.tell()
         method.refresh_from_db()
