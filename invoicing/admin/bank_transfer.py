@@ -256,7 +256,8 @@ class BankTransferInstructionAdmin(BackOfficeAdmin):
                     ("account_link", "currency"),
                     ("type", "bank_name"),
                     ("account_holder", "account_number"),
-                    ("routing_number", "iban", "bic"),
+                    ("routing_number", "bic"),
+                    "iban",
                     ("public_id", "ended"),
                 )
             },

@@ -118,7 +118,7 @@ class DunningCaseAdmin(CalendarPage, BackOfficeAdmin):
                 )
             },
         ),
-        ("Terms", {"fields": (("terms_from", "delays"), ("end_state", "mails_planned")), "classes": ("ch-facts",)}),
+        ("Terms", {"fields": (("terms_from", "delays"), ("end_state", "mails_planned"))}),
         ("Mails", {"fields": ("mails",)}),
         ("History", {"fields": ("timeline",)}),
     )

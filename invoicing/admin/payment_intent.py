@@ -110,7 +110,8 @@ class PaymentIntentAdmin(PaymentRefundingActions, BackOfficeAdmin):
                     ("account_link", "method_link"),
                     ("purpose", "attempt"),
                     ("public_id", "provider_ref"),
-                    ("created", "succeeded", "canceled"),
+                    ("created", "succeeded"),
+                    "canceled",
                 )
             },
         ),
@@ -127,8 +128,9 @@ class PaymentIntentAdmin(PaymentRefundingActions, BackOfficeAdmin):
             "The provider",
             {
                 "fields": (
-                    ("provider_type", "capture_method", "off_session"),
-                    ("waiting", "call_key", "called"),
+                    ("provider_type", "off_session"),
+                    ("capture_method", "waiting"),
+                    ("call_key", "called"),
                     ("decline_reason", "last_error"),
                     ("cancellation_reason", "description"),
                 )

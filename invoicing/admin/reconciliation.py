@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from billing_site.backoffice.actions import Call, service_action
 from billing_site.backoffice.admin import BackOfficeAdmin
-from billing_site.backoffice.display import NOTHING, link_display, status_badge, timestamp_display
+from billing_site.backoffice.display import (
+    NOTHING,
+    format_money,
+    link_display,
+    link_to_id,
+    status_badge,
+    timestamp_display,
+)
 from billing_site.backoffice.history import timeline_display
 from billing_site.kernel import jobs
 from invoicing.models import Drift, DriftStatus, ReconciliationRun
 from invoicing.services.drifts import accept_drift, repair_drift
 from invoicing.services.provider_reconciliation import JOB, start_reconciliation
 
+_MONEY: Final = ("amount", "received", "refunded")
+_ORDER: Final[tuple[str, ...]] = ("status", *_MONEY)
+_NAMES: Final = {"is_deleted": "Deleted"}
 COMPARE = "invoicing.start_reconciliation"
 DECIDE = "invoicing.mark_drift"
 
@@ -33,24 +43,28 @@ class ReconciliationRunAdmin(BackOfficeAdmin):
     nav_title = "Comparisons"
     empty_title = "Nothing was compared yet"
     empty_text = "Every night our payments are held against the provider's. “Compare now” does it at once."
-    list_display = ("name", "provider_type", "compared", "found", "progress", "started")
+    list_display = ("name", "provider_type", "compared", "found_new", "progress", "started")
     list_filter = ("provider_type",)
     actions_list = ("compare_now",)
     fields = (
         ("name", "provider_type"),
         ("since", "until"),
-        ("compared", "found"),
+        ("compared", "found_new"),
         ("progress", "attempts"),
         ("started", "finished"),
         "error",
     )
-    readonly_fields = ("name", "progress", "started", "finished")
+    readonly_fields = ("name", "found_new", "progress", "started", "finished")
     started = timestamp_display("started_at", description="Started")
     finished = timestamp_display("finished_at", description="Finished")
 
     @admin.display(description="Comparison", ordering="id")
     def name(self, run: ReconciliationRun) -> str:
-        return str(run)
+        return _capitalize(str(run))
+
+    @admin.display(description="New differences", ordering="found")
+    def found_new(self, run: ReconciliationRun) -> int:
+        return run.found
 
     @admin.display(description="State")
     def progress(self, run: ReconciliationRun) -> str:
@@ -80,7 +94,7 @@ class DriftAdmin(BackOfficeAdmin):
     nav_title = "Differences"
     empty_title = "No differences"
     empty_text = "What we have and what the payment provider has are the same."
-    list_display = ("what", "state", "kind", "account_link", "ours_shown", "theirs_shown", "seen")
+    list_display = ("what", "state", "account_link", "ours_shown", "theirs_shown", "seen")
     list_filter = ("status", "kind", "object_kind", "provider_type")
     search_fields = ("=ref", "=subject_id")
     search_help_text = "Id of the object, ours or the provider's"
@@ -92,11 +106,11 @@ class DriftAdmin(BackOfficeAdmin):
             {
                 "fields": (
                     ("what", "state"),
-                    ("kind", "account_link"),
-                    ("ref", "subject_id"),
+                    ("account_link", "provider_type"),
+                    ("our_id", "their_id"),
                     ("ours_shown", "theirs_shown"),
                     ("first_seen", "seen"),
-                    ("settled", "settled_by"),
+                    ("settled", "settled_by_shown"),
                     "comment",
                 )
             },
@@ -104,7 +118,8 @@ class DriftAdmin(BackOfficeAdmin):
         ("History", {"fields": ("timeline",)}),
     )
     readonly_fields = (
-        *("what", "state", "account_link", "ours_shown", "theirs_shown", "first_seen", "seen", "settled", "timeline"),
+        *("what", "state", "account_link", "our_id", "their_id", "ours_shown", "theirs_shown"),
+        *("first_seen", "seen", "settled", "settled_by_shown", "timeline"),
     )
     state = status_badge(tones={"open": "warning", "repaired": "good"})
     account_link = link_display("account", description="Account")
@@ -115,15 +130,27 @@ class DriftAdmin(BackOfficeAdmin):
 
     @admin.display(description="Difference", ordering="id")
     def what(self, drift: Drift) -> str:
-        return str(drift)
+        return _capitalize(str(drift))
 
-    @admin.display(description="Ours")
+    @admin.display(description="Our id")
+    def our_id(self, drift: Drift) -> SafeString | str:
+        return link_to_id(drift.subject_id, drift.subject_id) if drift.subject_id else NOTHING
+
+    @admin.display(description="The provider's id")
+    def their_id(self, drift: Drift) -> str:
+        return drift.ref or NOTHING
+
+    @admin.display(description="Settled by")
+    def settled_by_shown(self, drift: Drift) -> str:
+        return drift.settled_by.removeprefix("staff:") or NOTHING
+
+    @admin.display(description="We have")
     def ours_shown(self, drift: Drift) -> SafeString | str:
-        return _show(drift.ours)
+        return _show(drift.ours, drift.theirs)
 
-    @admin.display(description="Theirs")
+    @admin.display(description="The provider has")
     def theirs_shown(self, drift: Drift) -> SafeString | str:
-        return _show(drift.theirs)
+        return _show(drift.theirs, drift.ours)
 
     @service_action(
         description="Repair",
@@ -132,8 +159,8 @@ class DriftAdmin(BackOfficeAdmin):
         allowed=lambda drift: drift.status == DriftStatus.OPEN,
     )
     def repair(self, request: HttpRequest, drift: Drift, call: Call) -> str:
-        repair_drift(drift_id=drift.pk, at=call.at, actor=call.actor)
-        return f"{drift}: repaired."
+        repair_drift(drift_id=drift.pk, at=call.at, actor=call.actor, reason=call.reason)
+        return f"Repaired: {drift}."
 
     @service_action(
         description="Accept",
@@ -143,11 +170,31 @@ class DriftAdmin(BackOfficeAdmin):
     )
     def accept(self, request: HttpRequest, drift: Drift, call: Call) -> str:
         accept_drift(drift_id=drift.pk, at=call.at, actor=call.actor, reason=call.reason)
-        return f"{drift}: accepted."
+        return f"Accepted: {drift}."
 
 
-def _show(side: dict[str, Any]) -> SafeString | str:
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _show(side: dict[str, Any], other: dict[str, Any]) -> SafeString | str:
+    """Return what one side has, one line each; what the other has otherwise is in bold type."""
     if not side:
         return NOTHING
-    lines = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in side.items()]
-    return format_html('<span style="white-space: pre-line">{}</span>', "\n".join(lines))
+    names = [name for name in _ORDER if name in side]
+    names += sorted(name for name in side if name not in (*_ORDER, "currency"))
+    lines = []
+    for name in names:
+        text = _show_value(side[name], side.get("currency", "") if name in _MONEY else "")
+        line = format_html("{}: {}", _NAMES.get(name, _capitalize(name)), text)
+        differs = bool(other) and side[name] != other.get(name)
+        lines.append((format_html("<strong>{}</strong>", line) if differs else line,))
+    return format_html_join("", '<div class="whitespace-nowrap">{}</div>', lines)
+
+
+def _show_value(value: Any, currency: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and currency:
+        return format_money(value, currency)
+    return value.replace("_", " ") if isinstance(value, str) else json.dumps(value)

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 
 from billing_site.backoffice.actions import Call, ObjectForm
 from billing_site.backoffice.approvals import register_effect
-from billing_site.backoffice.display import format_money, link_to
+from billing_site.backoffice.display import format_day, format_money, link_to
 from billing_site.backoffice.previews import Change, Prospect, previewed_action
 from billing_site.kernel.errors import DomainError
 from billing_site.kernel.money import parse_major
@@ -194,7 +194,7 @@ def tell_way(refund: Refund) -> str:
         return f"{amount} become invoice credit: stored money had paid them."
     intent = refund.payment_intent
     method = f" to {intent.payment_method}" if intent.payment_method is not None else ""
-    when = f" of {intent.succeeded_at:%Y-%m-%d}" if intent.succeeded_at else ""
+    when = f" of {format_day(intent.succeeded_at.date())}" if intent.succeeded_at else ""
     return f"{amount} go back through {intent.provider_type}{method}, of the payment{when}."
 
 

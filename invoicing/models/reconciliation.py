@@ -77,7 +77,8 @@ class Drift(Identified, Timestamped):
     One difference between us and a provider, told once however many nights see it.
 
     `ours` and `theirs` are both sides as they were seen last, `object_kind` what they are (payment, refund, dispute or
-    customer), `ref` the provider's name and `subject_id` ours, either may be empty. `comment` is why it was accepted.
+    customer), `ref` the provider's name and `subject_id` ours, either may be empty. `comment` is why it was accepted
+    or repaired.
     """
 
     id_prefix = "dr"

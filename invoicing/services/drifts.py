@@ -121,7 +121,9 @@ def accept_drift(*, drift_id: UUID, at: datetime, actor: Actor, reason: str) -> 
     return _settle(drift, DriftStatus.ACCEPTED, at=at, actor=actor, comment=reason.strip()[:500])
 
 
-def repair_drift(*, drift_id: UUID, at: datetime, actor: Actor, gateway: PaymentGateway | None = None) -> Drift:
+def repair_drift(
+    *, drift_id: UUID, at: datetime, actor: Actor, reason: str = "", gateway: PaymentGateway | None = None
+) -> Drift:
     """
     Read the object at the provider anew, record it as its webhook would, and return the difference, repaired.
 
@@ -149,7 +151,7 @@ def repair_drift(*, drift_id: UUID, at: datetime, actor: Actor, gateway: Payment
             )
         drift = Drift.objects.select_for_update().get(pk=drift.pk)
         if drift.status == DriftStatus.OPEN:
-            _settle(drift, DriftStatus.REPAIRED, at=at, actor=actor, comment="")
+            _settle(drift, DriftStatus.REPAIRED, at=at, actor=actor, comment=reason.strip()[:500])
     return drift
 
 

@@ -32,7 +32,8 @@ def register_refund_approvals() -> None:
 def find_asked_refunds(approval: Approval) -> list[Refund]:
     """Return the refunds that a request is about, in the order they were written."""
     rows = Refund.objects.filter(batch=_read_batch(approval), approval=approval)
-    return list(rows.select_related("payment_intent", "invoice", "credit_note", "account").order_by("id"))
+    related = ("payment_intent__payment_method", "invoice", "credit_note", "account")
+    return list(rows.select_related(*related).order_by("id"))
 
 
 def read_notes(approval: Approval) -> list[tuple[Invoice, CreditRequest, int]]:

@@ -305,10 +305,10 @@ class TestPages:
         night()
         client, drift = self.sign_in("finance_lead"), Drift.objects.get()
         page = client.get(f"/admin/invoicing/drift/{drift.pk}/change/")
-        assert "received: 700" in page.content.decode()
+        assert "Received: 7.00 USD" in page.content.decode()
         client.post(f"/admin/invoicing/drift/{drift.pk}/repair/", {"reason": "found it", "_confirmed": "1"})
         drift.refresh_from_db()
-        assert drift.status == "repaired"
+        assert (drift.status, drift.comment) == ("repaired", "found it")
         assert client.get("/admin/invoicing/reconciliationrun/").status_code == 200
 
     def test_accepting_needs_the_permission(self, account: Account, stripe_server: StripeServer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.db import transaction
+
 from accounts.models import Account, PaymentMethod
 from accounts.services.payment_methods import NewPaymentMethod
 from invoicing.gateways.local import LocalGateway
@@ -45,9 +47,10 @@ def fail(invoice: Invoice, *, at: datetime, reason: str = SOFT, actor: Any = wor
 
 def pay(invoice: Invoice, *, at: datetime) -> Invoice:
     """Let an invoice be paid in full; the money is booked elsewhere."""
-    lock_parties(invoice.pk)
-    locked = lock_invoice(invoice.pk)
-    add_payment(locked, amount=locked.amount_remaining, at=at, actor=world.TESTER, method="bank_transfer")
+    with transaction.atomic():
+        lock_parties(invoice.pk)
+        locked = lock_invoice(invoice.pk)
+        add_payment(locked, amount=locked.amount_remaining, at=at, actor=world.TESTER, method="bank_transfer")
     return locked
 
 

@@ -137,7 +137,17 @@ class WorkItemAdmin(BackOfficeAdmin):
     nav_top = True
     empty_title = "Nothing abnormal"
     empty_text = "What the product cannot settle alone, such as an event that fails again and again, waits here."
-    list_display = ("what", "kind_title", "urgency", "state", "about", "account_link", "opened", "last_seen", "count")
+    list_display = (
+        "what",
+        "kind_title",
+        "urgency",
+        "state",
+        "subject",
+        "account_short",
+        "opened",
+        "last_seen",
+        "count",
+    )
     list_filter = ("status", KindFilter, "severity")
     search_fields = ("title", "=subject_id", "closed_by")
     search_help_text = "Words of the title, the id of what it is about, or who closed it"
@@ -199,6 +209,17 @@ class WorkItemAdmin(BackOfficeAdmin):
     @admin.display(description="About")
     def about(self, item: WorkItem) -> SafeString | str:
         return link_to_id(item.subject_id, f"{item.subject_type.replace('_', ' ')} {item.subject_id}")
+
+    @admin.display(description="About", ordering="subject_type")
+    def subject(self, item: WorkItem) -> SafeString | str:
+        return link_to_id(item.subject_id, item.subject_type.replace("_", " ")) if item.subject_id else NOTHING
+
+    @admin.display(description="Account")
+    def account_short(self, item: WorkItem) -> SafeString | str:
+        if item.account_id is None:
+            return NOTHING
+        public_id = encode_id(ACCOUNT_PREFIX, item.account_id)
+        return link_to_id(public_id, f"{public_id[:12]}…")
 
     @admin.display(description="Account")
     def account_link(self, item: WorkItem) -> SafeString | str:
