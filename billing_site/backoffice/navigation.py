@@ -13,6 +13,7 @@ GROUPS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Accounts", ("accounts",)),
     ("Usage", ("metering",)),
     ("Invoicing", ("invoicing",)),
+    ("Provider's copy", ("djstripe",)),
     ("Platform", ("platform", "auth", "django_celery_beat")),
 )
 ICONS: Final[dict[str, str]] = {

@@ -1,6 +1,6 @@
 """Admin pages of invoicing."""
 
-from invoicing.admin import panels
+from invoicing.admin import panels, provider_copy
 from invoicing.admin.bank_transfer import BankTransferAdmin, BankTransferInstructionAdmin
 from invoicing.admin.billing_job import BillingJobAdmin
 from invoicing.admin.credit_note import CreditNoteAdmin
@@ -21,6 +21,7 @@ from invoicing.admin.run import BillingRunAdmin
 from invoicing.admin.seller import SellerAdmin
 
 panels.register()
+provider_copy.register_pages()
 
 __all__ = [
     "BankTransferAdmin",
