@@ -7,9 +7,7 @@ Source: contract chapters Ledger, Collection and Payments; ADR 0057.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
-
-from django.db.models import Prefetch, prefetch_related_objects
+from typing import Any, Final
 
 from accounts.models import AccountStatus, LedgerEntry, LedgerKind
 from accounts.services import ledger
@@ -22,6 +20,8 @@ from invoicing.services.balance_payments import PAYABLE_STATUSES, add_payment
 from invoicing.services.dunning import record_failed_attempt
 from invoicing.services.invoices import lock_invoice
 from invoicing.services.issuing import snapshot_invoice
+
+_LISTED: Final = "_listed_allocations"
 
 
 def snapshot_intent(intent: PaymentIntent) -> dict[str, Any]:
@@ -42,9 +42,11 @@ def snapshot_intent(intent: PaymentIntent) -> dict[str, Any]:
 
 def list_allocations(intent: PaymentIntent) -> list[PaymentAllocation]:
     """Return what a payment is for, oldest invoice first; read once for each object of a payment."""
-    rows = PaymentAllocation.objects.select_related("invoice").order_by("invoice_id")
-    prefetch_related_objects([intent], Prefetch("allocations", queryset=rows))
-    return list(intent.allocations.all())
+    known: list[PaymentAllocation] | None = intent.__dict__.get(_LISTED)
+    if known is None:
+        rows = PaymentAllocation.objects.filter(intent=intent).select_related("invoice").order_by("invoice_id")
+        known = intent.__dict__[_LISTED] = list(rows)
+    return known
 
 
 def book_payment(intent: PaymentIntent, *, at: datetime, actor: Actor) -> None:
