@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -34,6 +34,9 @@ ARGUMENTS = [
 PASSWORD = "a-password-for-the-browser"
 WIDTH, HEIGHT = 1440, 1000
 Theme = Literal["light", "dark"]
+BOTH: Final[tuple[Theme, ...]] = ("light", "dark")
+# The walk goes through both; a single page is looked at in one, and in both where pictures are taken.
+THEMES: Final = BOTH if os.environ.get("COUNTINGHOUSE_SCREENSHOTS") == "1" else BOTH[:1]
 
 
 def find_chromium() -> str | None:

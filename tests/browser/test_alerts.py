@@ -20,6 +20,7 @@ from invoicing.services.cost_alerts import evaluate_cost_alerts
 from metering.models import CostAlert, QuotaAlert
 from metering.services.ingest import NewUsageEvent, record_usage_events
 from metering.services.quota_alerts import evaluate_quota_alerts
+from tests.browser.conftest import THEMES
 from tests.factories.cost_alerts import make_cost_alert, make_spend_alert
 from tests.factories.quotas import make_quota
 from tests.support import world
@@ -27,7 +28,7 @@ from tests.support import world
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_alerts_are_looked_at_and_dismissed(
     sample: None, open_window: Callable[..., Any], make_person: Callable[[str], Any], theme: str
 ) -> None:

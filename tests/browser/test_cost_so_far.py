@@ -14,12 +14,13 @@ from billing_site.backoffice.display import format_amount
 from billing_site.kernel import clock
 from billing_site.kernel.periods import Period
 from invoicing.queries.realtime import get_realtime_cost
+from tests.browser.conftest import THEMES
 from tests.support import costs, world
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_shows_how_the_cost_grows(
     theme: str, open_window: Callable[..., Any], make_person: Callable[[str], User]
 ) -> None:

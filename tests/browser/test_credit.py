@@ -14,13 +14,14 @@ from accounts.services.credit_burning import burn_credits
 from accounts.terms.burning import Charge
 from billing_site.kernel import clock
 from billing_site.platform.models import Approval
+from tests.browser.conftest import THEMES
 from tests.support import world
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 CONFIRM = ".ch-buttons button[type=submit]"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_credit_is_given_approved_spent_and_voided(
     sample: None, open_window: Callable[..., Any], make_person: Callable[[str], Any], theme: str
 ) -> None:

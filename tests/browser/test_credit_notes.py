@@ -14,6 +14,7 @@ from accounts.queries.proof import prove_ledger
 from billing_site.platform.models import Approval
 from catalog.services.tax_rates import create_tax_rate
 from invoicing.models import CreditNote, Invoice
+from tests.browser.conftest import THEMES
 from tests.support import world
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -73,7 +74,7 @@ class TestCorrections:
         draft.refresh_from_db()
         assert (invoice.status, draft.status, draft.reissues_id) == ("void", "open", invoice.pk)
 
-    @pytest.mark.parametrize("theme", ["light", "dark"])
+    @pytest.mark.parametrize("theme", THEMES)
     def test_a_credit_note_above_the_limit_is_asked_for_and_approved(
         self,
         invoice: Invoice,

@@ -14,7 +14,7 @@ from accounts.queries.invoice_credit import get_invoice_credit
 from billing_site.backoffice.display import format_amount
 from billing_site.platform.models import Approval
 from invoicing.models import Invoice
-from tests.browser.conftest import PASSWORD
+from tests.browser.conftest import PASSWORD, THEMES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 CONFIRM = ".ch-buttons button[type=submit]"
@@ -67,7 +67,7 @@ def ask_for_credit(support: Any, account: Account) -> Approval:
     return Approval.objects.get()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_a_customer_is_served(sample: None, open_window: OpenWindow, theme: str) -> None:
     account = Account.objects.get(external_id="acme")
     subscription = account.subscriptions.get(plan_version__plan__key="pro")

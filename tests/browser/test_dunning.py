@@ -12,6 +12,7 @@ from django.urls import reverse
 from billing_site.kernel import clock
 from invoicing.models import DunningCampaign, DunningCase, Invoice
 from invoicing.services.collecting import collect_due
+from tests.browser.conftest import THEMES
 from tests.support import world
 from tests.support.dunning_states import attach_card, pay
 
@@ -35,7 +36,7 @@ def fail_some() -> None:
     pay(DunningCase.objects.filter(account__name="Meadow Health").get().invoice, at=clock.now())
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_the_calendar_and_a_case(
     open_window: Callable[..., Any], make_person: Callable[[str], Any], theme: str
 ) -> None:

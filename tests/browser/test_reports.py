@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from tests.browser.conftest import THEMES
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 OpenWindow = Callable[..., Any]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_recurring_revenue_is_read_and_downloaded(
     sample: None, make_person: Any, open_window: OpenWindow, theme: str
 ) -> None:

@@ -18,6 +18,7 @@ from billing_site.kernel.actors import SYSTEM
 from catalog.models import Meter
 from metering.models import UsageCorrection, UsageEvent
 from metering.services.ingest import NewUsageEvent, record_usage_events
+from tests.browser.conftest import THEMES
 from tests.factories.metering import make_meter
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -71,7 +72,7 @@ def acme(sample: None) -> Account:
     return account
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_usage_is_explored(acme: Account, make_person: Any, open_window: OpenWindow, theme: str) -> None:
     make_person("support")
     window = open_window(theme=theme)
@@ -114,7 +115,7 @@ def test_usage_is_explored(acme: Account, make_person: Any, open_window: OpenWin
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_an_event_is_inspected_and_amended(
     acme: Account, make_person: Any, open_window: OpenWindow, theme: str
 ) -> None:

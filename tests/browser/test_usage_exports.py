@@ -14,6 +14,7 @@ from metering.models import UsageEvent, UsageExport, UsageExportSurplus, UsageFe
 from metering.rating.export_rules import DEFAULT_RULES
 from metering.services.usage_exports import Claim, NewUsageExport, request_export, settle_exported, settle_failed
 from metering.services.usage_feed import NewFeedEvent, record_feed_event
+from tests.browser.conftest import THEMES
 from tests.factories.metering import make_account, make_meter
 from tests.support.world import TESTER
 
@@ -62,7 +63,7 @@ def fill() -> None:
     )
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_what_is_left_over_is_counted_and_sent(
     open_window: Callable[..., Any], make_person: Callable[[str], Any], theme: str
 ) -> None:
