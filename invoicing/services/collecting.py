@@ -16,11 +16,10 @@ from datetime import datetime
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from accounts.models import Account, PaymentMethod
 from accounts.services.stored_money import lock_stored_money
-from accounts.terms.settling import Settlement
 from billing_site.kernel import jobs
 from billing_site.kernel.actors import SYSTEM, Actor
 from billing_site.kernel.errors import DomainError, InvalidState, NotFound
@@ -28,6 +27,7 @@ from billing_site.kernel.money import format_decimal
 from billing_site.platform.services.keyed_requests import RequestMark, find_repeated, remember
 from invoicing.gateways.port import PaymentGateway, ProviderUnavailable
 from invoicing.models import (
+    CreditSource,
     IntentPurpose,
     Invoice,
     InvoiceStatus,
@@ -176,7 +176,7 @@ def _begin(
         return _Begun(collection)
     chosen = method or _choose(invoice, only_if_due)
     if chosen is None:
-        error = _tell_rest(invoice, taken)
+        error = _tell_rest(invoice, took=taken is not None)
         fail_attempt(invoice, error=error, decline_reason="", at=at, actor=actor, reason=reason)
         remember(mark, subject_id=invoice.public_id, at=at)
         return _Begun(replace(collection, error=error))
@@ -196,9 +196,14 @@ def _choose(invoice: Invoice, is_step: bool) -> PaymentMethod | None:
 def _go_on(invoice: Invoice, repeated: str) -> _Begun:
     """Return what an earlier request with the same key began."""
     key = PaymentIntent.parse_id(repeated)
-    taken = invoice.credits.filter(payment__gt=0).aggregate(total=Sum("amount"))["total"] or 0
-    error = _tell_rest(invoice, None) if key is None and invoice.amount_remaining else None
-    return _Begun(Collection(balance_used=taken, error=error), key, is_new=False)
+    later = Q(payment__gt=0)
+    of_grants = Sum("amount", filter=later & Q(source=CreditSource.GRANT), default=0)
+    of_balances = Sum("amount", filter=later & ~Q(source=CreditSource.GRANT), default=0)
+    taken = invoice.credits.aggregate(granted=of_grants, balances=of_balances)
+    rest = key is None and invoice.amount_remaining
+    error = _tell_rest(invoice, took=any(taken.values())) if rest else None
+    collection = Collection(credit_used=taken["granted"], balance_used=taken["balances"], error=error)
+    return _Begun(collection, key, is_new=False)
 
 
 def _open_payment(
@@ -247,9 +252,9 @@ def _finish(
     )
 
 
-def _tell_rest(invoice: Invoice, taken: Settlement | None) -> str:
+def _tell_rest(invoice: Invoice, *, took: bool) -> str:
     rest = f"{format_decimal(invoice.amount_remaining, invoice.currency)} {invoice.currency.upper()}"
-    if taken is None:
+    if not took:
         return f"The account has no credit or money that may pay it; {rest} remains. No payment method was charged."
     return f"Stored credit and money did not cover it; {rest} remains. No payment method was charged."
 

@@ -23,6 +23,7 @@ from billing_site.platform.models import Event
 from catalog.models import Meter
 from catalog.services.coupons import create_coupon
 from invoicing.models import Invoice, InvoiceLine
+from invoicing.services.collecting import collect_due
 from invoicing.services.draft_editing import InvoiceNotDraft, add_lines, apply_discount, create_invoice, remove_discount
 from invoicing.services.given_lines import NewLine
 from invoicing.services.verification import verify_invoice
@@ -341,5 +342,7 @@ class TestPaying:
         body = make(client, {"description": "x", "amount": 700})
         deposit(account=account, amount=500, currency="usd", **BY)
         issued = client.post(f"{INVOICES}/{body['id']}/finalize", {"collect": True}).json()
-        # Stored money pays when it is issued; the attempt after it finds nothing more.
-        assert (issued["credit_applied"], issued["amount_due"], issued["attempt_count"]) == (500, 200, 1)
+        # Stored money pays when it is issued; the attempt comes right after the answer.
+        assert (issued["credit_applied"], issued["amount_due"], issued["attempt_count"]) == (500, 200, 0)
+        assert collect_due(at=clock.now(account)) == 1
+        assert find(issued).attempt_count == 1
