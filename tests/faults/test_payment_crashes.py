@@ -27,7 +27,7 @@ from tests.support.world import TESTER
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE: dict[str, Any] = {"call": "pay", "when": "before"}
 AFTER: dict[str, Any] = {"call": "pay", "when": "after"}
-RECORDING = [{"call": "record_payment", "statement": number} for number in (1, 18, 38)]
+RECORDING = [{"call": "record_payment", "statement": number} for number in (1, 15, 28)]
 
 
 @pytest.fixture(autouse=True)
