@@ -16,6 +16,7 @@ from billing_site.kernel import clock
 from billing_site.kernel.actors import SYSTEM
 from invoicing.models import BillingJob
 from invoicing.services.billing_jobs import NewJob, start_job, work_job
+from tests.browser.conftest import THEMES
 from tests.support import world
 from tests.support.jobs import SentJobs
 
@@ -75,7 +76,7 @@ class TestDryRun:
         asked = NewJob("what_if", "xlsx", parameters={"period": "2023-11", "prices": "Spring prices"}, catalog=document)
         job = start_job(new=asked, at=clock.now(), actor=world.TESTER)
         work_job(job_id=job.pk, now=clock.now, actor=SYSTEM)
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             reader = open_window(theme=theme)
             reader.sign_in(username)
             reader.go(reverse(PAGE, args=[job.pk]))

@@ -21,6 +21,7 @@ from catalog.models import Plan
 from catalog.services.publishing import publish_document
 from invoicing.models import PlanMove
 from metering.services.ingest import NewUsageEvent, record_usage_events
+from tests.browser.conftest import THEMES
 from tests.support import world
 from tests.support.jobs import SentJobs
 
@@ -115,7 +116,7 @@ class TestPriceChange:
     ) -> None:
         username = make_person("finance_lead").username
         plan = Plan.objects.get(key="pro", org_id="sample")
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             visitor = open_window(theme=theme)
             visitor.sign_in(username)
             preview(visitor, plan)
@@ -155,7 +156,7 @@ class TestPriceChange:
         assert (move.status, move.requested_by) == ("running", f"staff:{username}")
         sent_jobs.run()
         address = reverse("admin:invoicing_planmove_change", args=[move.pk])
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             follower = open_window(theme=theme)
             follower.sign_in(username)
             follower.go(reverse("admin:invoicing_planmove_changelist"))

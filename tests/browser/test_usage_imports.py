@@ -18,6 +18,7 @@ from billing_site.kernel import clock
 from billing_site.kernel.actors import SYSTEM
 from metering.models import UsageEvent, UsageImport
 from metering.services.usage_imports import work_import, working
+from tests.browser.conftest import THEMES
 from tests.factories.metering import make_account, make_meter
 from tests.support.api import make_client
 from tests.support.jobs import SentJobs
@@ -101,7 +102,7 @@ class TestImport:
         path = write_file(tmp_path, "march-from-the-old-system.csv")
         usage_import = hand_in(visitor, path, "Moved from the old system")
         work_until(usage_import, 6 + 1 + 4)  # six batches and the end of the file, then four of six written
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             watcher = open_window(theme=theme)
             watcher.sign_in(username)
             watcher.go(reverse(PAGE, args=[usage_import.pk]))
@@ -115,7 +116,7 @@ class TestImport:
         assert "Call off" not in visitor.text()
         again = hand_in(visitor, path, "Once more, to be sure")
         sent_jobs.run()
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             follower = open_window(theme=theme)
             follower.sign_in(username)
             follower.go(reverse(PAGE, args=[again.pk]))
@@ -140,7 +141,7 @@ class TestImport:
         visitor.sign_in(username)
         usage_import = hand_in(visitor, write_file(tmp_path, "april.csv", wrong=True), "April, first try")
         sent_jobs.run()
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             reader = open_window(theme=theme)
             reader.sign_in(username)
             reader.go(reverse(PAGE, args=[usage_import.pk]))
@@ -179,7 +180,7 @@ class TestRejectedRequests:
         ):
             assert client.generic("POST", address, body, content_type="application/json").status_code == 400
         username = make_person("viewer").username
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             visitor = open_window(theme=theme)
             visitor.sign_in(username)
             visitor.go(reverse("admin:metering_rejectedusagerequest_changelist"))
