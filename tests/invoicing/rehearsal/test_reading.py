@@ -56,7 +56,7 @@ class TestReadStory:
         ("line", "what"),
         [
             ("  - {subscrbe: {account: acme}}", "there is no verb `subscrbe`; did you mean `subscribe`?"),
-            ("  - {refund: {}}", "the verb `refund` is not available yet"),
+            ("  - {payment_result: {}}", "the verb `payment_result` is not available yet"),
             (
                 "  - {subscribe: {account: acme, plan: basic, qantity: 2}}",
                 "`subscribe` has no key `qantity`; did you mean `quantity`?",
