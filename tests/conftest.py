@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.support.api import BillingClient
     from tests.support.jobs import SentJobs
 
+LONGEST = ("tests/launcher/test_up.py", "tests/end_to_end/test_usage_storm.py", "tests/faults/test_broker_gone.py")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     import hypothesis
@@ -95,3 +97,8 @@ def clock_at() -> Callable[[datetime], AbstractContextManager[None]]:
     from billing_site.kernel import clock
 
     return clock.travel
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left with it alone at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
